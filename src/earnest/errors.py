@@ -1,0 +1,152 @@
+"""Every refusal Earnest can utter, in one tree.
+
+    EarnestError
+    |-- Invalid            400  what was sent cannot be right
+    |   |-- InvalidField        one named field
+    |   `-- MalformedBody       not JSON, or not the JSON that was asked for
+    |-- Refused            400  understood, but the rules say no
+    |-- Unauthenticated    401
+    |-- Forbidden          403  wrong role, not an owner, blocked: never a business rule
+    |-- NotFound           404
+    |-- Conflict           409  somebody was faster, or the key was used for something else
+    |-- TooMany            429
+    |-- Unavailable        503  the outcome is known to be "nothing happened": try again
+    `-- ProviderError           raised by providers; actions turn it into one of the above
+
+The class is the wire code and the status; the class docstring is the message. Rules raise
+them and never import HTTP; the faces render them.
+"""
+
+import re
+from typing import ClassVar
+
+
+class EarnestError(Exception):
+    """Something went wrong."""
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def code(self) -> str:
+        """The wire code: the class name in snake_case."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+
+
+# -- 400: the input -------------------------------------------------------------------------
+
+
+class Invalid(EarnestError):
+    """The request is not valid."""
+
+    status = 400
+
+
+class InvalidField(Invalid):
+    """A field is not valid."""
+
+    def __init__(self, field: str, expected: str) -> None:
+        super().__init__(f"{field} {expected}")
+        self.field = field
+        self.expected = expected
+
+
+class MalformedBody(Invalid):
+    """The body is not the JSON that was asked for."""
+
+
+class InvalidSignature(Invalid):
+    """The signature of this event does not verify."""
+
+
+# -- 400: the rules -------------------------------------------------------------------------
+
+
+class Refused(EarnestError):
+    """The rules do not allow this now."""
+
+    status = 400
+
+
+# -- 401, 403, 404, 409 ---------------------------------------------------------------------
+
+
+class Unauthenticated(EarnestError):
+    """Access denied. No token provided."""
+
+    status = 401
+
+
+class InvalidToken(Unauthenticated):
+    """Invalid authentication token."""
+
+
+class Forbidden(EarnestError):
+    """Unauthorized Access"""
+
+    status = 403
+
+
+class NotFound(EarnestError):
+    """There is nothing here."""
+
+    status = 404
+
+
+class Conflict(EarnestError):
+    """Somebody else changed this at the same moment. Try again."""
+
+    status = 409
+
+
+class IdempotencyKeyReused(Conflict):
+    """This Idempotency-Key was already used for a different request."""
+
+    status = 422
+
+
+# -- 429, 503 -------------------------------------------------------------------------------
+
+
+class TooMany(EarnestError):
+    """Too many requests. Wait before you try again."""
+
+    status = 429
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unavailable(EarnestError):
+    """The server cannot do this right now. Nothing was changed; try again."""
+
+    status = 503
+    retry_after_seconds = 1
+
+
+# -- providers ------------------------------------------------------------------------------
+
+
+class ProviderError(EarnestError):
+    """The payment provider did not do what was asked."""
+
+    status = 502
+
+
+class ProviderPermanent(ProviderError):
+    """The payment provider refused: repeating the same call will not help."""
+
+
+class ProviderTransient(ProviderError):
+    """The payment provider did nothing: repeating the same call may help."""
+
+
+class ProviderUnknown(ProviderError):
+    """The payment provider may or may not have acted: look the outcome up, never guess."""

@@ -1,0 +1,83 @@
+"""Identifiers: bigint keys inside, public ids where the public sees them.
+
+A **key** is a bigint from a database sequence: objects (parties, jobs, contracts,
+payments) draw from `object_key`, journal entries (events, transfers) from `entry_key`.
+A **public id** is 24 lower-case hex digits that carry the key, so that finding a row by
+its public id needs no index besides the primary key:
+
+    68c1a2b3  00000004d2  9f3a71
+    seconds   key         salt       (4 + 5 + 3 bytes)
+
+They sort by time. The salt is random, so that knowing one id does not yield the next;
+a lookup must always compare the whole id: `WHERE id = key AND public_id = given`.
+"""
+
+import re
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import NewType
+
+from earnest.errors import InvalidField
+
+PublicId = NewType("PublicId", str)
+
+OBJECT_KEY_MAX = (1 << 40) - 1
+_PUBLIC_ID = re.compile(r"[0-9a-fA-F]{24}")
+
+
+def public_id(key: int, at: datetime, salt: int) -> PublicId:
+    """The public id of object `key`, created `at`, with a 24-bit random `salt`.
+
+    >>> from datetime import UTC
+    >>> public_id(1234, datetime(2026, 5, 1, 9, tzinfo=UTC), 0xABCDEF)
+    '69f46b9000000004d2abcdef'
+    """
+    if not 0 < key <= OBJECT_KEY_MAX:
+        raise ValueError(f"object key out of range: {key}")
+    return PublicId(f"{int(at.timestamp()):08x}{key:010x}{salt & 0xFFFFFF:06x}")
+
+
+def parse_public_id(text: str, field: str) -> PublicId:
+    """`text` as a public id in its one spelling; InvalidField naming `field` otherwise."""
+    if not _PUBLIC_ID.fullmatch(text):
+        raise InvalidField(field, "must be 24 hexadecimal digits")
+    return PublicId(text.lower())
+
+
+def key_of(given: PublicId) -> int:
+    """The key inside a public id. Whether such a row exists is for the database to say."""
+    return int(given[8:18], 16)
+
+
+def sub_id(parent: PublicId, at: datetime, index: int) -> PublicId:
+    """A stable id for the `index`-th part of a document that has no row of its own."""
+    return PublicId(f"{int(at.timestamp()):08x}{parent[8:18]}{index & 0xFFFFFF:06x}")
+
+
+class Ids:
+    """Fresh identifiers for one decision, drawn from blocks that this process reserved.
+
+    Gaps happen (a decision that is thrown away keeps what it drew), reuse never does.
+    """
+
+    __slots__ = ("_entry", "_object", "_salt")
+
+    def __init__(
+        self,
+        next_object: Callable[[], int],
+        next_entry: Callable[[], int],
+        salt: Callable[[], int] = lambda: secrets.randbits(24),
+    ) -> None:
+        self._object = next_object
+        self._entry = next_entry
+        self._salt = salt
+
+    def new_object(self, at: datetime) -> tuple[int, PublicId]:
+        """A fresh object key and its public id."""
+        key = self._object()
+        return key, public_id(key, at, self._salt())
+
+    def new_entry(self) -> int:
+        """A fresh key for an event or a transfer."""
+        return self._entry()
