@@ -135,7 +135,7 @@ def allocate(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     >>> allocate(100, (1, 1, 1))
     (34, 33, 33)
     >>> allocate(7074, (8272, 7184, 17977, 37312))
-    (827, 719, 1797, 3731)
+    (827, 718, 1798, 3731)
     """
     whole = sum(weights)
     if total < 0 or whole <= 0 or min(weights) < 0:
