@@ -1,0 +1,91 @@
+"""Idempotency records: the reply of a request that was carried out, kept with its commit.
+
+A record is written in the same database transaction as what the request did, so a key is
+either unused or has its reply. Scope = SHA-256(principal, route, key); `request_hash` covers
+method, concrete path, query and raw body, so the same key on another contract is refused.
+Only 2xx replies are kept: a refusal changes nothing and may be asked again.
+"""
+
+import hashlib
+
+import asyncpg
+import msgspec
+
+from earnest.errors import IdempotencyKeyReused
+
+
+class Once(msgspec.Struct, frozen=True):
+    """One request that asked to be carried out at most once."""
+
+    principal: str
+    route: str
+    key: str
+    request_hash: bytes
+    moves_money: bool
+
+    @property
+    def scope(self) -> bytes:
+        parts = (self.principal, self.route, self.key)
+        return hashlib.sha256("\x00".join(parts).encode()).digest()
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A rendered answer: what leaves, and what a repeated request gets again."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A record as loaded."""
+
+    request_hash: bytes
+    status: int
+    body: bytes
+
+
+def replay(stored: Stored, once: Once) -> Reply:
+    """The stored reply again; IdempotencyKeyReused when the request is not the same one."""
+    if stored.request_hash != once.request_hash:
+        raise IdempotencyKeyReused
+    return Reply(stored.status, stored.body, replayed=True)
+
+
+FIND = """
+SELECT request_hash, status, reply FROM idempotency_key WHERE scope = $1
+"""
+
+INSERT = """
+INSERT INTO idempotency_key (
+    scope, commit_id, principal, route, key, request_hash, status, reply, moves_money, created_at
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, business_now())
+"""
+
+
+async def find(conn: asyncpg.Connection, once: Once) -> Reply | None:
+    """The stored reply of this request, if it was carried out before."""
+    row = await conn.fetchrow(FIND, once.scope)
+    if row is None:
+        return None
+    return replay(Stored(row["request_hash"], row["status"], row["reply"]), once)
+
+
+async def keep(conn: asyncpg.Connection, once: Once, reply: Reply, commit_id: int = 0) -> None:
+    """Record `reply` within the caller's database transaction (plain records: commit_id 0).
+
+    Raises asyncpg.UniqueViolationError (`idempotency_key_once`) when the same request is being
+    carried out at this moment: the caller rolls back and replays.
+    """
+    await conn.execute(
+        INSERT,
+        once.scope,
+        commit_id,
+        once.principal,
+        once.route,
+        once.key,
+        once.request_hash,
+        reply.status,
+        reply.body,
+        once.moves_money,
+    )
