@@ -1,0 +1,1 @@
+"""Payment providers: everything outside that holds, moves or reports real money."""

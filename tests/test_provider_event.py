@@ -1,0 +1,247 @@
+"""An event is read one way or not at all."""
+
+import copy
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from earnest.errors import MalformedBody
+from earnest.providers.base import DEPTH_MAX, EventKind, ProviderEvent, parse_event
+
+PAID: dict[str, Any] = {
+    "id": "evt_1",
+    "object": "event",
+    "account": "acct_9",
+    "created": 1_780_000_000,
+    "data": {
+        "object": {
+            "id": "cs_test_1",
+            "object": "checkout.session",
+            "amount_total": 1_200_000,
+            "currency": "inr",
+            "livemode": False,
+            "metadata": {"jobId": "66aa00000000000000000a01"},
+            "payment_intent": "pi_1",
+            "payment_status": "paid",
+        }
+    },
+    "livemode": False,
+    "type": "checkout.session.completed",
+}
+MISSING = object()
+
+
+def changed(path: str, value: object) -> bytes:
+    """PAID with the field at `path` replaced, or removed if `value` is MISSING."""
+    event = copy.deepcopy(PAID)
+    *parents, name = path.split(".")
+    target = event
+    for parent in parents:
+        target = target[parent]
+    if value is MISSING:
+        del target[name]
+    else:
+        target[name] = value
+    return json.dumps(event).encode()
+
+
+def test_reads_a_paid_checkout() -> None:
+    assert parse_event(json.dumps(PAID).encode()) == ProviderEvent(
+        id="evt_1",
+        type="checkout.session.completed",
+        kind=EventKind.CHECKOUT_PAID,
+        created_at=datetime.fromtimestamp(1_780_000_000, UTC),
+        livemode=False,
+        account="acct_9",
+        session_id="cs_test_1",
+        session_livemode=False,
+        payment_id="pi_1",
+        amount_minor=1_200_000,
+        currency="INR",
+        paid=True,
+        metadata={"jobId": "66aa00000000000000000a01"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("type_", "payment_status", "kind"),
+    [
+        ("checkout.session.completed", "paid", EventKind.CHECKOUT_PAID),
+        ("checkout.session.completed", "unpaid", EventKind.CHECKOUT_UNPAID),
+        ("checkout.session.completed", "no_payment_required", EventKind.CHECKOUT_UNPAID),
+        ("checkout.session.async_payment_succeeded", "paid", EventKind.CHECKOUT_PAID),
+        ("checkout.session.async_payment_succeeded", "unpaid", EventKind.CHECKOUT_UNPAID),
+        ("checkout.session.async_payment_failed", "unpaid", EventKind.CHECKOUT_FAILED),
+        ("checkout.session.expired", "unpaid", EventKind.CHECKOUT_EXPIRED),
+    ],
+)
+def test_means_paid_only_where_money_was_captured(
+    type_: str, payment_status: str, kind: EventKind
+) -> None:
+    event = copy.deepcopy(PAID)
+    event["type"] = type_
+    event["data"]["object"]["payment_status"] = payment_status
+    parsed = parse_event(json.dumps(event).encode())
+    assert parsed.kind is kind
+    assert parsed.paid is (kind is EventKind.CHECKOUT_PAID)
+
+
+def test_reads_a_type_it_does_not_know_as_other() -> None:
+    raw = b'{"id":"evt_2","object":"event","type":"charge.refunded","data":{"object":{}}}'
+    parsed = parse_event(raw)
+    assert parsed == ProviderEvent("evt_2", "charge.refunded", EventKind.OTHER, None, False, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field", "expected"),
+    [
+        ("livemode", True, "livemode", True),
+        ("livemode", MISSING, "livemode", False),
+        ("data.object.livemode", True, "session_livemode", True),
+        ("account", MISSING, "account", None),
+        ("account", None, "account", None),
+        ("created", MISSING, "created_at", None),
+        ("data.object.metadata", MISSING, "metadata", {}),
+        ("data.object.metadata", None, "metadata", {}),
+        ("data.object.payment_intent", None, "payment_id", None),
+        ("data.object.payment_intent", {"id": "pi_7"}, "payment_id", "pi_7"),
+        ("data.object.amount_total", 0, "amount_minor", 0),
+        ("data.object.amount_total", 2**53, "amount_minor", 2**53),
+        ("id", "e" * 255, "id", "e" * 255),
+    ],
+)
+def test_reads_the_fields_that_may_vary(
+    path: str, value: object, field: str, expected: object
+) -> None:
+    assert getattr(parse_event(changed(path, value)), field) == expected
+
+
+@pytest.mark.parametrize("value", [MISSING, None, 7, True, [], {}, "", "x" * 256, "a b", "é", "\0"])
+@pytest.mark.parametrize("path", ["id", "type", "data.object.id", "data.object.payment_status"])
+def test_refuses_an_id_that_is_missing_or_not_one(path: str, value: object) -> None:
+    with pytest.raises(MalformedBody):
+        parse_event(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("object", MISSING),
+        ("object", "checkout.session"),
+        ("object", 1),
+        ("data", MISSING),
+        ("data", []),
+        ("data.object", MISSING),
+        ("data.object", "cs_test_1"),
+        ("data.object.object", MISSING),
+        ("data.object.object", "payment_intent"),
+        ("livemode", "false"),
+        ("livemode", 0),
+        ("data.object.livemode", 0),
+        ("account", 9),
+        ("created", "yesterday"),
+        ("created", -1),
+        ("created", 10**12),
+        ("created", 1.5),
+        ("data.object.amount_total", MISSING),
+        ("data.object.amount_total", None),
+        ("data.object.amount_total", True),
+        ("data.object.amount_total", -1),
+        ("data.object.amount_total", 2**53 + 1),
+        ("data.object.amount_total", 1200000.0),
+        ("data.object.amount_total", "1200000"),
+        ("data.object.currency", MISSING),
+        ("data.object.currency", 356),
+        ("data.object.currency", "in"),
+        ("data.object.currency", "inr "),
+        ("data.object.payment_intent", 5),
+        ("data.object.payment_intent", {"id": 5}),
+        ("data.object.metadata", []),
+        ("data.object.metadata", "jobId"),
+        ("data.object.metadata", {"jobId": 7}),
+        ("data.object.metadata", {"jobId": None}),
+        ("data.object.metadata", {"jobId": "\0"}),
+        ("data.object.metadata", {"\ud800": "x"}),
+    ],
+)
+def test_refuses_a_field_that_is_missing_or_of_another_type(path: str, value: object) -> None:
+    with pytest.raises(MalformedBody):
+        parse_event(changed(path, value))
+
+
+def nested(depth: int) -> bytes:
+    """PAID with one more field, so that the whole is `depth` levels deep."""
+    return (
+        json.dumps(PAID).encode()[:-1] + b',"x":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+    )
+
+
+def test_reads_down_to_the_depth_limit() -> None:
+    assert parse_event(nested(DEPTH_MAX)).paid
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b" ",
+        b"null",
+        b"[]",
+        b'"event"',
+        b"1",
+        b"\xff\xfe",
+        b'{"id":"\xc0\xaf"}',
+        b"\xef\xbb\xbf" + json.dumps(PAID).encode(),
+        json.dumps(PAID).encode("utf-16"),
+        json.dumps(PAID).encode() + b"x",
+        json.dumps(PAID).encode() + b"{}",
+        json.dumps(PAID).encode()[:-1] + b',"id":"evt_1"}',
+        json.dumps(PAID).encode()[:-1] + b',"\\u0069d":"evt_2"}',
+        json.dumps(PAID).encode()[:-1] + b',"x":[{"a":1,"a":1}]}',
+        json.dumps(PAID).encode()[:-1] + b',"x":NaN}',
+        json.dumps(PAID).encode()[:-1] + b',"x":-Infinity}',
+        json.dumps(PAID).encode()[:-1] + b',"x":' + b"9" * 5_000 + b"}",
+        json.dumps(PAID).encode()[:-1] + b",}",
+        json.dumps(PAID).replace('"', "'").encode(),
+        nested(DEPTH_MAX + 1),
+        nested(100_000),
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+)
+def test_refuses_bytes_that_can_be_read_in_two_ways_or_in_none(raw: bytes) -> None:
+    with pytest.raises(MalformedBody):
+        parse_event(raw)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inside: st.lists(inside) | st.dictionaries(st.text(), inside),
+    max_leaves=8,
+)
+paths = st.sampled_from(
+    ["id", "object", "type", "created", "livemode", "account", "data", "data.object"]
+    + [f"data.object.{name}" for name in PAID["data"]["object"]]
+)
+
+
+@given(raw=st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_never_fails_in_another_way_on_any_bytes(raw: bytes) -> None:
+    with pytest.raises(MalformedBody):
+        parse_event(raw)
+
+
+@given(path=paths, value=json_values)
+def test_never_fails_in_another_way_on_any_field(path: str, value: object) -> None:
+    try:
+        event = parse_event(changed(path, value))
+    except MalformedBody:
+        return
+    if event.paid:
+        assert event.session_id
+        assert event.amount_minor is not None
+        assert event.currency
