@@ -55,22 +55,37 @@ def sub_id(parent: PublicId, at: datetime, index: int) -> PublicId:
     return PublicId(f"{int(at.timestamp()):08x}{parent[8:18]}{index & 0xFFFFFF:06x}")
 
 
+def marketplace_number(sequence: int) -> str:
+    """The `sequence`-th marketplace contract's number: `CON` and 8 digits, the first not 0.
+
+    A bijection on 1..90,000,000 that hides how many contracts there are.
+
+    >>> marketplace_number(1), marketplace_number(2)
+    ('CON47139213', 'CON84278426')
+    """
+    if not 0 < sequence <= 90_000_000:
+        raise ValueError(f"marketplace contract numbers are used up: {sequence}")
+    return f"CON{10_000_000 + sequence * 37_139_213 % 90_000_000}"
+
+
 class Ids:
     """Fresh identifiers for one decision, drawn from blocks that this process reserved.
 
     Gaps happen (a decision that is thrown away keeps what it drew), reuse never does.
     """
 
-    __slots__ = ("_entry", "_object", "_salt")
+    __slots__ = ("_entry", "_number", "_object", "_salt")
 
     def __init__(
         self,
         next_object: Callable[[], int],
         next_entry: Callable[[], int],
+        next_number: Callable[[], int],
         salt: Callable[[], int] = lambda: secrets.randbits(24),
     ) -> None:
         self._object = next_object
         self._entry = next_entry
+        self._number = next_number
         self._salt = salt
 
     def new_object(self, at: datetime) -> tuple[int, PublicId]:
@@ -81,3 +96,7 @@ class Ids:
     def new_entry(self) -> int:
         """A fresh key for an event or a transfer."""
         return self._entry()
+
+    def new_contract_number(self) -> str:
+        """A fresh marketplace contract number."""
+        return marketplace_number(self._number())

@@ -6,6 +6,7 @@
 
 CREATE SEQUENCE object_key INCREMENT BY 256 MAXVALUE 1099511627775 NO CYCLE;
 CREATE SEQUENCE entry_key INCREMENT BY 4096 NO CYCLE;
+CREATE SEQUENCE contract_number INCREMENT BY 32 MAXVALUE 89999969 NO CYCLE;
 
 -- Business time -----------------------------------------------------------------------------
 
@@ -281,6 +282,7 @@ CREATE TABLE provider_event (
     session_id text,
     outcome text NOT NULL,
     reason text NOT NULL,
+    took_money boolean NOT NULL,
     payload bytea NOT NULL,
     received_at timestamptz NOT NULL,
     CONSTRAINT provider_event_once PRIMARY KEY (provider, event_id),
@@ -288,6 +290,9 @@ CREATE TABLE provider_event (
         outcome IN ('applied', 'ignored', 'parked', 'quarantined')
     )
 );
+-- At most one event brings the money of a session in.
+CREATE UNIQUE INDEX provider_event_money_once ON provider_event (provider, session_id)
+WHERE took_money;
 CREATE INDEX provider_event_quarantined ON provider_event (received_at)
 WHERE outcome = 'quarantined';
 
@@ -409,7 +414,7 @@ CREATE TRIGGER contract_terms_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 
 GRANT USAGE ON SCHEMA public TO earnest_app;
-GRANT USAGE ON SEQUENCE object_key, entry_key TO earnest_app;
+GRANT USAGE ON SEQUENCE object_key, entry_key, contract_number TO earnest_app;
 GRANT SELECT, INSERT ON transfer, event, provider_event, contract_terms TO earnest_app;
 GRANT SELECT, INSERT, UPDATE ON contract, payment, balance, rollup, party, login,
 category, skill, job, business TO earnest_app;

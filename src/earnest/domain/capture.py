@@ -1,0 +1,176 @@
+"""Taking a capture: what a provider's event does to payments and contracts (D2, D14).
+
+Applied exactly once, or quarantined, or ignored; never half. Every branch ends in one Change
+that consumes the event, so an event that comes again finds itself in the inbox.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from earnest.domain.business import Business
+from earnest.domain.change import Change, audit_event, next_payment
+from earnest.domain.contract import Contract
+from earnest.domain.hiring import Job, fund, matches, payment_change
+from earnest.domain.money import CURRENCIES
+from earnest.domain.movement import Parked
+from earnest.domain.party import SYSTEM
+from earnest.domain.payment import (
+    PAYABLE,
+    TAKEN,
+    Capture,
+    CaptureKind,
+    Consumed,
+    Outcome,
+    Payment,
+    PaymentState,
+)
+from earnest.domain.verbs import new_contract
+from earnest.ids import Ids
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """What is known around the event's session.
+
+    `bound`: the contract the payment was opened for, live or not. `live`: the job's live
+    contract. `applied`: whether the freelancer's application is still there.
+    """
+
+    payment: Payment | None
+    bound: Contract | None
+    live: Contract | None
+    job: Job | None
+    applied: bool
+    money_taken: bool = False
+
+
+def take_capture(
+    capture: Capture, situation: Situation, business: Business, now: datetime, ids: Ids
+) -> Change:
+    """The Change that this verified event leads to; it always consumes the event."""
+    if capture.kind is CaptureKind.OTHER:
+        return _only_inbox(capture, Outcome.IGNORED, "not a kind we act on", now, ids)
+    if not capture.ours:
+        return _only_inbox(capture, Outcome.QUARANTINED, "another account or mode", now, ids)
+    payment = situation.payment
+    if capture.kind is not CaptureKind.PAID:
+        return _unpaid(capture, payment, now, ids)
+    if situation.money_taken:
+        return _only_inbox(capture, Outcome.IGNORED, "its money is already here", now, ids)
+    if payment is None:
+        return _quarantine(capture, None, "a session that we did not open", now, ids)
+    if payment.state in TAKEN:
+        return _only_inbox(capture, Outcome.IGNORED, f"already {payment.state}", now, ids)
+    asked = (payment.amount_minor, payment.currency, payment.provider_account)
+    if asked != (capture.amount_minor, capture.currency, capture.provider_account):
+        return _quarantine(capture, payment, "not the amount that we asked for", now, ids)
+    payment = msgspec.structs.replace(
+        payment, provider_payment_id=capture.provider_payment_id, captured_at=capture.occurred_at
+    )
+    contract = _contract_for(payment, situation, business, now, ids)
+    if contract is None:
+        return _park(capture, payment, now, ids)
+    change = fund(contract, payment, SYSTEM, now, ids)
+    return _consume(change, capture, Outcome.APPLIED, "funded its contract", now)
+
+
+def _contract_for(
+    payment: Payment, situation: Situation, business: Business, now: datetime, ids: Ids
+) -> Contract | None:
+    """The contract that this money is for; created here when it was paid for first (D2)."""
+    for contract in (situation.bound, situation.live):
+        if contract is not None and not contract.funded and matches(payment, contract):
+            return contract
+    job = situation.job
+    if (
+        situation.bound is not None
+        or situation.live is not None
+        or job is None
+        or job.listing != "Open"
+        or not situation.applied
+    ):
+        return None
+    contract = new_contract(
+        business,
+        buyer=payment.buyer,
+        seller=payment.seller,
+        job=job.key,
+        title=job.title,
+        amount_minor=job.rate_minor,
+        now=now,
+        ids=ids,
+        unclaimed=True,
+    )
+    return contract if matches(payment, contract) else None
+
+
+def _unpaid(capture: Capture, payment: Payment | None, now: datetime, ids: Ids) -> Change:
+    """The session ended without money, or a slow bank payment is under way."""
+    if payment is None or payment.state not in PAYABLE:
+        state = "unknown" if payment is None else payment.state
+        return _only_inbox(capture, Outcome.IGNORED, f"the session is {state}", now, ids)
+    state = {
+        CaptureKind.PROCESSING: PaymentState.PROCESSING,
+        CaptureKind.FAILED: PaymentState.FAILED,
+        CaptureKind.EXPIRED: PaymentState.EXPIRED,
+    }[capture.kind]
+    change = payment_change(payment, f"payment.{state}", SYSTEM, now, ids, {}, state=state)
+    return _consume(change, capture, Outcome.APPLIED, f"now {state}", now)
+
+
+def _park(capture: Capture, payment: Payment, now: datetime, ids: Ids) -> Change:
+    change = payment_change(
+        payment, "payment.parked", SYSTEM, now, ids, {}, state=PaymentState.PARKED
+    )
+    parked = Parked(payment.currency, payment.amount_minor, payment.provider_account)
+    change = msgspec.structs.replace(change, movements=(parked,))
+    return _consume(change, capture, Outcome.PARKED, "no contract matches", now)
+
+
+def _quarantine(
+    capture: Capture, payment: Payment | None, reason: str, now: datetime, ids: Ids
+) -> Change:
+    """Proven money that we did not ask for: into suspense, in its own amount and currency."""
+    body: dict[str, object] = {
+        "event": capture.event_id,
+        "amount_minor": capture.amount_minor,
+        "currency": capture.currency,
+        "reason": reason,
+    }
+    subject = f"provider_event:{capture.event_id}"
+    event = audit_event(ids, subject, "payment.quarantined", SYSTEM, now, body)
+    change = Change(
+        commit_id=event.commit_id, recorded_at=now, occurred_at=now, events=(event,)
+    )
+    if capture.amount_minor > 0 and capture.currency in CURRENCIES:
+        money = Parked(
+            capture.currency, capture.amount_minor, capture.provider_account, quarantined=True
+        )
+        change = msgspec.structs.replace(change, movements=(money,))
+    if payment is not None:
+        after = next_payment(payment, event.commit_id, now, state=PaymentState.QUARANTINED)
+        change = msgspec.structs.replace(change, payment=after)
+    return _consume(change, capture, Outcome.QUARANTINED, reason, now)
+
+
+def _only_inbox(
+    capture: Capture, outcome: Outcome, reason: str, now: datetime, ids: Ids
+) -> Change:
+    """Nothing but the inbox row, so that a repeated event is known."""
+    subject = f"provider_event:{capture.event_id}"
+    body: dict[str, object] = {"type": capture.type, "reason": reason}
+    event = audit_event(ids, subject, f"provider_event.{outcome}", SYSTEM, now, body)
+    change = Change(
+        commit_id=event.commit_id, recorded_at=now, occurred_at=now, events=(event,)
+    )
+    return _consume(change, capture, outcome, reason, now)
+
+
+def _consume(
+    change: Change, capture: Capture, outcome: Outcome, reason: str, now: datetime
+) -> Change:
+    return msgspec.structs.replace(
+        change,
+        occurred_at=capture.occurred_at,
+        consumed=Consumed(capture, outcome, reason, now, took_money=bool(change.movements)),
+    )

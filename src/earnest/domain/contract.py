@@ -1,0 +1,205 @@
+"""The contract: an aggregate of four small state machines.
+
+    agreement  draft, pending, accepted, rejected, expired, cancelled, terminated
+    work       not_started, started, ongoing, delivered, completed
+    money      per tranche: unfunded, awaiting_payment, held, release_requested, released,
+               refund_pending, refunded, split
+    dispute    none, open, resolved
+
+A contract has at least one tranche; a milestone is a tranche. Who may do what in which state
+stands in one table, `earnest.domain.rules.RULES`. The verbs are pure functions in
+`earnest.domain.verbs`; each returns a `Change`.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from earnest.domain.audit import Event, canonical, genesis, link
+from earnest.domain.business import CancellationTier
+from earnest.domain.money import share_bps
+from earnest.domain.party import Actor
+from earnest.domain.pricing import Line, PricedTranche
+from earnest.ids import Ids, PublicId
+
+
+class Agreement(StrEnum):
+    DRAFT = "draft"
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+
+
+LIVE = frozenset({Agreement.DRAFT, Agreement.PENDING, Agreement.ACCEPTED})
+
+
+class Work(StrEnum):
+    NOT_STARTED = "not_started"
+    STARTED = "started"
+    ONGOING = "ongoing"
+    DELIVERED = "delivered"
+    COMPLETED = "completed"
+
+
+class Money(StrEnum):
+    """Where a tranche's money is."""
+
+    UNFUNDED = "unfunded"
+    AWAITING_PAYMENT = "awaiting_payment"
+    HELD = "held"
+    RELEASE_REQUESTED = "release_requested"
+    RELEASED = "released"
+    REFUND_PENDING = "refund_pending"
+    REFUNDED = "refunded"
+    SPLIT = "split"
+
+
+HOLDING = frozenset({Money.HELD, Money.RELEASE_REQUESTED, Money.REFUND_PENDING})
+"""The states in which a tranche's held account is not empty."""
+
+
+class Dispute(StrEnum):
+    NONE = "none"
+    OPEN = "open"
+    RESOLVED = "resolved"
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the parties agreed to, priced; written once and never changed.
+
+    The cancellation policy is part of it: a business that changes its policy changes it for
+    contracts to come, not for people who already agreed.
+    """
+
+    title: str
+    tranches: tuple[PricedTranche, ...]
+    cancellation_policy: tuple[CancellationTier, ...]
+    description: str = ""
+
+
+class Contract(msgspec.Struct, frozen=True):
+    """One contract at one version. Amounts are minor units of `currency`."""
+
+    key: int
+    public_id: PublicId
+    business: int
+    number: str
+    buyer: int
+    seller: int
+    job: int | None
+    currency: str
+    amount_minor: int
+    created_at: datetime
+    terms: Terms
+    # from here on: what verbs change
+    version: int
+    commit_id: int
+    updated_at: datetime
+    agreement: Agreement = Agreement.PENDING
+    work: Work = Work.NOT_STARTED
+    dispute: Dispute = Dispute.NONE
+    tranches: tuple[Money, ...] = (Money.UNFUNDED,)
+    started_at: datetime | None = None
+    ongoing_at: datetime | None = None
+    completed_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    cancelled_by: str | None = None
+    cancelled_work: Work | None = None
+    cancel_reason: str = ""
+    cancel_reason_description: str = ""
+    refund_requested_at: datetime | None = None
+    unclaimed: bool = False
+    """A payment created this contract and its client has not yet asked for it (D2)."""
+    event_seq: int = 0
+    event_head: bytes = b""
+
+    @property
+    def live(self) -> bool:
+        return self.agreement in LIVE
+
+    @property
+    def money(self) -> Money:
+        """The money state of a contract without milestones."""
+        return self.tranches[0]
+
+    @property
+    def funded(self) -> bool:
+        """Whether the buyer's money ever arrived; it stays true after release and refund."""
+        return self.tranches[0] not in (Money.UNFUNDED, Money.AWAITING_PAYMENT)
+
+    @property
+    def settled(self) -> bool:
+        return all(tranche not in HOLDING for tranche in self.tranches)
+
+    @property
+    def charge_minor(self) -> int:
+        """What the buyer pays in, all tranches together."""
+        return sum(tranche.charge_minor for tranche in self.terms.tranches)
+
+    def with_tranche(self, index: int, state: Money) -> tuple[Money, ...]:
+        return (*self.tranches[:index], state, *self.tranches[index + 1 :])
+
+
+class Shares(msgspec.Struct, frozen=True):
+    """Who gets what of a held tranche; the three parts sum to it exactly."""
+
+    buyer_minor: int
+    seller_minor: int
+    lines: tuple[Line, ...]
+
+
+def cancellation_shares(terms: Terms, tranche: int, work: Work) -> Shares:
+    """The parts of a held tranche when the contract was cancelled at `work` (D7, spec 3.4).
+
+    The fees stay paid; of the earning (what a release would leave the seller) the seller keeps
+    the tier's share, half up, and the rest of the charge goes back to the buyer. With the
+    marketplace's plan, 50,000.00 cancelled at Started is 5,000.00 fee, 6,750.00 to the seller
+    and 38,250.00 to the buyer; 99.99 is 10.00, 13.50 and 76.49.
+    """
+    priced = terms.tranches[tranche]
+    tiers = {tier.work: tier.seller_bps for tier in terms.cancellation_policy}
+    seller_minor = share_bps(priced.net_minor, tiers[work])
+    buyer_minor = priced.charge_minor - priced.fees_minor - seller_minor
+    return Shares(buyer_minor, seller_minor, priced.lines)
+
+
+def record(
+    contract: Contract,
+    actor: Actor,
+    now: datetime,
+    ids: Ids,
+    *happened: tuple[str, dict[str, object]],
+) -> tuple[Contract, tuple[Event, ...]]:
+    """`contract` one version on, with `happened` (type, body) appended to its chain.
+
+    The commit is named by its first event, so `commit_id` is that event's key.
+    """
+    now = max(now, contract.updated_at)
+    seq, head = contract.event_seq, contract.event_head or genesis(contract.public_id)
+    events: list[Event] = []
+    commit_id = 0
+    for type_, body in happened:
+        key = ids.new_entry()
+        commit_id = commit_id or key
+        seq += 1
+        text = canonical(body)
+        head = link(head, seq, now, type_, actor.name, text)
+        subject = f"contract:{contract.public_id}"
+        events.append(
+            Event(
+                key, commit_id, subject, type_, actor.name, now, text, contract.key, seq, head
+            )
+        )
+    after = msgspec.structs.replace(
+        contract,
+        version=contract.version + 1,
+        commit_id=commit_id,
+        updated_at=now,
+        event_seq=seq,
+        event_head=head,
+    )
+    return after, tuple(events)

@@ -1,0 +1,1 @@
+"""The ledger: where money is, and how it got there."""

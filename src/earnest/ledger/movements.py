@@ -1,0 +1,142 @@
+"""From movements to transfers: where the money goes, one function per movement.
+
+A transfer moves one amount from its debit to its credit account, so every set of transfers is
+balanced by construction. Lines of zero post nothing.
+"""
+
+from datetime import datetime
+from functools import singledispatch
+
+import msgspec
+
+from earnest.domain.change import Change
+from earnest.domain.movement import (
+    Attached,
+    Funded,
+    Movement,
+    Parked,
+    ParkedRefunded,
+    Refunded,
+    Released,
+)
+from earnest.domain.pricing import Line, Payee
+from earnest.ids import Ids
+from earnest.ledger.accounts import Kind, held, pack, provider_cash, suspense, wallet
+
+
+class Posting(msgspec.Struct, frozen=True):
+    """One debit and one credit of `amount_minor`, before it has a key and a time."""
+
+    debit: int
+    credit: int
+    amount_minor: int
+
+
+class Transfer(msgspec.Struct, frozen=True):
+    """One row of the ledger."""
+
+    key: int
+    commit_id: int
+    movement: str
+    debit: int
+    credit: int
+    amount_minor: int
+    contract: int | None
+    payment: int | None
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+PAYEE_KIND = {
+    Payee.ESCROW_FEE_INCOME: Kind.ESCROW_FEE_INCOME,
+    Payee.PLATFORM_FEE_INCOME: Kind.PLATFORM_FEE_INCOME,
+    Payee.TAX_PAYABLE: Kind.TAX_PAYABLE,
+    Payee.PARTNER_PAYABLE: Kind.PARTNER_PAYABLE,
+}
+
+MOVEMENT_NAME: dict[type, str] = {
+    Funded: "funded",
+    Parked: "parked",
+    Attached: "attached",
+    ParkedRefunded: "parked_refunded",
+    Released: "released",
+    Refunded: "refunded",
+}
+
+
+@singledispatch
+def postings(movement: Movement) -> list[Posting]:
+    """The debits and credits of one movement."""
+    raise TypeError(f"no postings for {movement!r}")
+
+
+@postings.register
+def _(movement: Funded) -> list[Posting]:
+    source = provider_cash(movement.currency, movement.provider_account)
+    target = held(movement.currency, movement.contract, movement.tranche)
+    return [Posting(source, target, movement.amount_minor)]
+
+
+@postings.register
+def _(movement: Parked) -> list[Posting]:
+    source = provider_cash(movement.currency, movement.provider_account)
+    target = suspense(movement.currency, movement.provider_account)
+    return [Posting(source, target, movement.amount_minor)]
+
+
+@postings.register
+def _(movement: Attached) -> list[Posting]:
+    source = suspense(movement.currency, movement.provider_account)
+    target = held(movement.currency, movement.contract, movement.tranche)
+    return [Posting(source, target, movement.amount_minor)]
+
+
+@postings.register
+def _(movement: ParkedRefunded) -> list[Posting]:
+    source = suspense(movement.currency, movement.provider_account)
+    return [Posting(source, wallet(movement.currency, movement.buyer), movement.amount_minor)]
+
+
+@postings.register
+def _(movement: Released) -> list[Posting]:
+    source = held(movement.currency, movement.contract, movement.tranche)
+    seller = Posting(source, wallet(movement.currency, movement.seller), movement.seller_minor)
+    return [seller, *_lines(source, movement.business, movement.currency, movement.lines)]
+
+
+@postings.register
+def _(movement: Refunded) -> list[Posting]:
+    source = held(movement.currency, movement.contract, movement.tranche)
+    return [
+        Posting(source, wallet(movement.currency, movement.buyer), movement.buyer_minor),
+        Posting(source, wallet(movement.currency, movement.seller), movement.seller_minor),
+        *_lines(source, movement.business, movement.currency, movement.lines),
+    ]
+
+
+def _lines(source: int, business: int, currency: str, lines: tuple[Line, ...]) -> list[Posting]:
+    return [
+        Posting(source, pack(PAYEE_KIND[line.payee], currency, business), line.amount_minor)
+        for line in lines
+    ]
+
+
+def expand(change: Change, ids: Ids) -> tuple[Transfer, ...]:
+    """The transfers of a change's movements, in order, ready to be written."""
+    return tuple(
+        Transfer(
+            key=ids.new_entry(),
+            commit_id=change.commit_id,
+            movement=MOVEMENT_NAME[type(movement)],
+            debit=posting.debit,
+            credit=posting.credit,
+            amount_minor=posting.amount_minor,
+            contract=change.contract.key if change.contract is not None else None,
+            payment=change.payment.key if change.payment is not None else None,
+            occurred_at=change.occurred_at,
+            recorded_at=change.recorded_at,
+        )
+        for movement in change.movements
+        for posting in postings(movement)
+        if posting.amount_minor > 0
+    )
