@@ -1,0 +1,52 @@
+# Earnest. `make` lists what there is to do; everything runs in its own .venv.
+#
+# Nothing here needs more than Debian, make and a Python from 3.11 to 3.13. All paths are
+# relative, so that the checkout may live under a path with spaces.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PORT ?= 8000
+QUICK ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+TESTS ?= tests
+PYTEST := $(PY) -m pytest -n auto --dist worksteal
+SOURCES := src tests $(wildcard bench)
+MIGRATIONS := $(wildcard src/earnest/migrations/[0-9]*.sql)
+
+.PHONY: help setup demo serve test check bench nightly docs pins
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv and install everything, pinned by hash (skipped when up to date)
+	@sh .ci/setup
+
+demo: setup ## serve a seeded story: make demo PORT=8000
+	@exec $(PY) -m earnest demo --port $(PORT)
+
+serve: setup ## serve with an empty database under ./data: make serve PORT=8000
+	@exec $(PY) -m earnest serve --port $(PORT) --data data
+
+test: setup ## all tests: make test TESTS=tests/test_embedded.py
+	$(PYTEST) $(TESTS)
+
+check: setup ## what CI runs: format, lint, types, SQL, tests
+	$(PY) -m ruff format --check $(SOURCES)
+	$(PY) -m ruff check $(SOURCES)
+	$(PY) -m mypy
+	$(if $(MIGRATIONS),$(PY) -m sqlfluff lint --nocolor --disable-progress-bar $(MIGRATIONS))
+	$(PYTEST) $(TESTS)
+
+bench: setup ## measure against pgbench: make bench QUICK=1 takes two minutes
+	QUICK=$(QUICK) $(PY) -m bench
+
+nightly: setup ## the tests with ten times the random runs
+	EARNEST_TEST_PROFILE=nightly $(PYTEST) --timeout 3600 $(TESTS)
+
+docs: setup ## regenerate what is generated: schema.sql, docs/states.md, docs/reference
+	$(PY) -m earnest docs
+
+pins: setup ## compile requirements/*.txt anew from the *.in files (needs the network)
+	@sh .ci/pins

@@ -1,0 +1,1 @@
+"""SQL by noun: rows become domain values here, and nowhere else."""
