@@ -11,6 +11,7 @@
     |-- Conflict           409  somebody was faster, or the key was used for something else
     |-- TooMany            429
     |-- Unavailable        503  the outcome is known to be "nothing happened": try again
+    |   `-- OutcomeUnknown        ... or it could not be looked up
     `-- ProviderError           raised by providers; actions turn it into one of the above
 
 The class is the wire code and the status; the class docstring is the message. Rules raise
@@ -129,6 +130,11 @@ class Unavailable(EarnestError):
 
     status = 503
     retry_after_seconds = 1
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection to the database broke and the outcome could not be looked up. Repeat the
+    request with the same Idempotency-Key, or read what it was meant to change."""
 
 
 # -- providers ------------------------------------------------------------------------------

@@ -37,6 +37,9 @@ CREATE TABLE business (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- The marketplace; {} means every switch at its default.
+INSERT INTO business (id, name, currency, settings) VALUES (1, 'Marketplace', 'INR', '{}');
+
 -- A buyer, a seller or an administrator, as others see them.
 CREATE TABLE party (
     id bigint PRIMARY KEY,

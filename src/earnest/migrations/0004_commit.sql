@@ -1,0 +1,228 @@
+-- The one door: everything that a batch of changes wants written, or nothing of it.
+--
+-- A member of the batch is known by its commit_id. It is carried out when the rows it changes
+-- still have the version that its decision saw (the new version less one), its idempotency key
+-- is unused and its provider event was not consumed; else it is left out, whole, and its caller
+-- loads and decides again. Rows come in key order and are joined by nested loops only, so that
+-- concurrent batches lock in the same order. Balances change by one sum per account. Whatever
+-- cannot be right (a floor, a second live contract, a row that moved between two statements)
+-- raises, which undoes the whole batch; the caller then tries each member alone.
+--
+-- Returns the commit ids that were carried out.
+CREATE FUNCTION commit_changes(
+    contracts contract [],
+    terms contract_terms [],
+    payments payment [],
+    inbox provider_event [],
+    events event [],
+    transfers transfer [],
+    replies idempotency_key []
+) RETURNS bigint []
+LANGUAGE plpgsql
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    lost bigint[];
+    behind bigint[];
+    accounts bigint[];
+    deltas bigint[];
+    debited integer;
+    touched integer;
+    this_xid bigint;
+BEGIN
+    -- Who comes too late? Contracts are left to the compare-and-swap below.
+    SELECT coalesce(array_agg(late.commit_id), '{}') INTO lost
+    FROM (
+        SELECT r.commit_id FROM unnest(replies) AS r
+        JOIN idempotency_key AS k ON k.scope = r.scope
+        UNION ALL
+        SELECT i.commit_id FROM unnest(inbox) AS i
+        JOIN provider_event AS e ON e.provider = i.provider AND e.event_id = i.event_id
+        UNION ALL
+        SELECT n.commit_id FROM unnest(payments) AS n
+        LEFT JOIN payment AS p ON p.id = n.id
+        WHERE n.version > 1 AND p.version IS DISTINCT FROM n.version - 1
+    ) AS late;
+
+    IF cardinality(contracts) > 0 THEN
+        WITH swapped AS (
+            UPDATE contract AS c SET
+                version = n.version,
+                commit_id = n.commit_id,
+                updated_at = n.updated_at,
+                agreement = n.agreement,
+                work = n.work,
+                dispute = n.dispute,
+                tranches = n.tranches,
+                started_at = n.started_at,
+                ongoing_at = n.ongoing_at,
+                completed_at = n.completed_at,
+                cancelled_at = n.cancelled_at,
+                cancelled_by = n.cancelled_by,
+                cancelled_work = n.cancelled_work,
+                cancel_reason = n.cancel_reason,
+                cancel_reason_description = n.cancel_reason_description,
+                refund_requested_at = n.refund_requested_at,
+                unclaimed = n.unclaimed,
+                event_seq = n.event_seq,
+                event_head = n.event_head
+            FROM unnest(contracts) AS n
+            WHERE c.id = n.id AND c.version = n.version - 1 AND n.commit_id <> ALL (lost)
+            RETURNING n.commit_id
+        )
+        SELECT coalesce(array_agg(n.commit_id), '{}') INTO behind
+        FROM unnest(contracts) AS n
+        WHERE n.version > 1 AND n.commit_id NOT IN (SELECT s.commit_id FROM swapped AS s);
+        lost := lost || behind;
+
+        INSERT INTO contract (
+            id, public_id, business_id, number, buyer_id, seller_id, job_id, currency,
+            amount_minor, created_at, version, commit_id, updated_at, agreement, work, dispute,
+            tranches, started_at, ongoing_at, completed_at, cancelled_at, cancelled_by,
+            cancelled_work, cancel_reason, cancel_reason_description, refund_requested_at,
+            unclaimed, event_seq, event_head
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.number, n.buyer_id, n.seller_id, n.job_id,
+            n.currency, n.amount_minor, n.created_at, n.version, n.commit_id, n.updated_at,
+            n.agreement, n.work, n.dispute, n.tranches, n.started_at, n.ongoing_at,
+            n.completed_at, n.cancelled_at, n.cancelled_by, n.cancelled_work, n.cancel_reason,
+            n.cancel_reason_description, n.refund_requested_at, n.unclaimed, n.event_seq,
+            n.event_head
+        FROM unnest(contracts) AS n
+        WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+
+        INSERT INTO contract_terms (contract_id, commit_id, terms)
+        SELECT t.contract_id, t.commit_id, t.terms FROM unnest(terms) AS t
+        WHERE t.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(payments) > 0 THEN
+        UPDATE payment AS p SET
+            version = n.version,
+            commit_id = n.commit_id,
+            updated_at = n.updated_at,
+            state = n.state,
+            contract_id = n.contract_id,
+            session_id = n.session_id,
+            session_url = n.session_url,
+            session_expires_at = n.session_expires_at,
+            provider_payment_id = n.provider_payment_id,
+            captured_at = n.captured_at
+        FROM unnest(payments) AS n
+        WHERE p.id = n.id AND p.version = n.version - 1 AND n.commit_id <> ALL (lost);
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> (
+            SELECT count(*) FROM unnest(payments) AS n
+            WHERE n.version > 1 AND n.commit_id <> ALL (lost)
+        ) THEN
+            RAISE EXCEPTION 'a payment moved during the commit' USING ERRCODE = 'EA001';
+        END IF;
+
+        INSERT INTO payment (
+            id, public_id, business_id, job_id, buyer_id, seller_id, provider_account_id,
+            amount_minor, currency, created_at, version, commit_id, updated_at, state,
+            contract_id, session_id, session_url, session_expires_at, provider_payment_id,
+            captured_at
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.job_id, n.buyer_id, n.seller_id,
+            n.provider_account_id, n.amount_minor, n.currency, n.created_at, n.version,
+            n.commit_id, n.updated_at, n.state, n.contract_id, n.session_id, n.session_url,
+            n.session_expires_at, n.provider_payment_id, n.captured_at
+        FROM unnest(payments) AS n
+        WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(inbox) > 0 THEN
+        INSERT INTO provider_event (
+            provider, event_id, commit_id, type, session_id, outcome, reason, took_money,
+            payload, received_at
+        )
+        SELECT
+            i.provider, i.event_id, i.commit_id, i.type, i.session_id, i.outcome, i.reason,
+            i.took_money, i.payload, i.received_at
+        FROM unnest(inbox) AS i
+        WHERE i.commit_id <> ALL (lost);
+    END IF;
+
+    INSERT INTO event (
+        id, commit_id, contract_id, seq, subject, type, actor, recorded_at, body, hash
+    )
+    SELECT
+        e.id, e.commit_id, e.contract_id, e.seq, e.subject, e.type, e.actor, e.recorded_at,
+        e.body, e.hash
+    FROM unnest(events) AS e
+    WHERE e.commit_id <> ALL (lost);
+
+    IF cardinality(replies) > 0 THEN
+        INSERT INTO idempotency_key (
+            scope, commit_id, principal, route, key, request_hash, status, reply, moves_money,
+            created_at
+        )
+        SELECT
+            r.scope, r.commit_id, r.principal, r.route, r.key, r.request_hash, r.status, r.reply,
+            r.moves_money, r.created_at
+        FROM unnest(replies) AS r
+        WHERE r.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(transfers) > 0 THEN
+        SELECT pg_current_xact_id()::text::bigint + h.xid_offset INTO this_xid
+        FROM ledger_horizon AS h;
+
+        INSERT INTO transfer (
+            id, commit_id, movement, debit, credit, amount_minor, contract_id, payment_id,
+            reverses_id, occurred_at, recorded_at, xid
+        )
+        SELECT
+            t.id, t.commit_id, t.movement, t.debit, t.credit, t.amount_minor, t.contract_id,
+            t.payment_id, t.reverses_id, t.occurred_at, t.recorded_at, this_xid
+        FROM unnest(transfers) AS t
+        WHERE t.commit_id <> ALL (lost);
+
+        -- One sum per floored account (kinds 1 and 2), in key order.
+        SELECT array_agg(d.account ORDER BY d.account), array_agg(d.delta ORDER BY d.account)
+        INTO accounts, deltas
+        FROM (
+            SELECT p.account, sum(p.amount)::bigint AS delta
+            FROM (
+                SELECT t.credit AS account, t.amount_minor AS amount FROM unnest(transfers) AS t
+                WHERE t.credit >> 57 <= 2 AND t.commit_id <> ALL (lost)
+                UNION ALL
+                SELECT t.debit, -t.amount_minor FROM unnest(transfers) AS t
+                WHERE t.debit >> 57 <= 2 AND t.commit_id <> ALL (lost)
+            ) AS p
+            GROUP BY p.account
+            HAVING sum(p.amount) <> 0
+        ) AS d;
+
+        UPDATE balance AS b SET amount_minor = b.amount_minor + d.delta
+        FROM unnest(accounts, deltas) AS d (account, delta)
+        WHERE b.account = d.account AND d.delta < 0;
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        SELECT count(*) INTO debited FROM unnest(deltas) AS d (delta) WHERE d.delta < 0;
+        IF touched <> debited THEN
+            RAISE EXCEPTION 'an account that was never credited cannot be debited'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_floor';
+        END IF;
+
+        INSERT INTO balance (account, amount_minor)
+        SELECT d.account, d.delta FROM unnest(accounts, deltas) AS d (account, delta)
+        WHERE d.delta > 0
+        ORDER BY d.account
+        ON CONFLICT (account) DO UPDATE SET
+        amount_minor = balance.amount_minor + excluded.amount_minor;
+    END IF;
+
+    RETURN ARRAY(
+        SELECT e.commit_id FROM unnest(events) AS e
+        WHERE e.id = e.commit_id AND e.commit_id <> ALL (lost)
+    );
+END $$;
+
+REVOKE EXECUTE ON FUNCTION commit_changes FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION commit_changes TO earnest_app;

@@ -1,0 +1,223 @@
+"""The one door: nothing else writes contracts, payments, transfers, events or replies.
+
+A **commit** is a decided Change with its transfers and, if the caller sent an idempotency key,
+the rendered reply. It is written whole or not at all, durably before anybody hears of it, and
+only if every aggregate in it still has the version that the decision saw. Commits that arrive
+while one is in flight travel together (see `earnest.store.grouping`).
+
+    True    written
+    False   somebody was faster: load and decide again
+    raises  the error of the named constraint that refused it, Unavailable, OutcomeUnknown
+"""
+
+from collections.abc import Hashable, Sequence
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from earnest.domain.change import Change
+from earnest.domain.hiring import ContractExists, OtherFreelancerBeingPaid
+from earnest.errors import EarnestError, OutcomeUnknown
+from earnest.ledger.accounts import Kind
+from earnest.ledger.movements import Transfer
+from earnest.store.db import Pool
+from earnest.store.grouping import Grouped
+from earnest.store.idempotency import Once, Reply
+from earnest.store.rows import (
+    Row,
+    contract_row,
+    event_row,
+    inbox_row,
+    payment_row,
+    terms_row,
+    transfer_row,
+)
+
+MEMBERS_MAX = 128
+
+COMMIT = """
+SELECT commit_changes($1::contract[], $2::contract_terms[], $3::payment[], $4::provider_event[],
+                      $5::event[], $6::transfer[], $7::idempotency_key[])
+"""
+
+# Ends the backend whose fate is unknown (it is ours), waiting until it is gone; then what it
+# did is as final as it will ever be.
+END_BACKEND = "SELECT pg_terminate_backend($1, 5000)"
+WHICH_COMMITTED = "SELECT id FROM event WHERE id = ANY($1::bigint[])"
+
+LATER = frozenset(
+    {"idempotency_key_once", "provider_event_once", "provider_event_money_once", "event_chain"}
+)
+"""Somebody else did the same at the same moment: loading again shows what they did."""
+
+REFUSALS: dict[str, type[EarnestError]] = {
+    "contract_one_live_per_job": ContractExists,
+    "payment_one_open_per_job": OtherFreelancerBeingPaid,
+}
+"""A named constraint is a rule; this is the error that people read."""
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """One change, ready to be written."""
+
+    change: Change
+    transfers: tuple[Transfer, ...] = ()
+    once: Once | None = None
+    reply: Reply | None = None
+
+    @property
+    def solo(self) -> bool:
+        """Whether it debits an account that its aggregate does not own: never in a batch."""
+        return any(transfer.debit >> 57 == Kind.WALLET for transfer in self.transfers)
+
+
+def claims(commit: Commit) -> Sequence[Hashable]:
+    """What a commit needs for itself while it is under way."""
+    change = commit.change
+    claimed: list[Hashable] = []
+    if change.contract is not None:
+        claimed.append(("contract", change.contract.key))
+        if change.contract.version == 1:
+            claimed.append(("job", change.contract.job))
+    if change.payment is not None:
+        claimed.append(("payment", change.payment.key))
+        if change.payment.version == 1:
+            claimed.append(("checkout", change.payment.job))
+    if commit.once is not None:
+        claimed.append(commit.once.scope)
+    if change.consumed is not None:
+        capture = change.consumed.capture
+        claimed.append(("event", capture.provider, capture.event_id))
+        claimed.append(("session", capture.provider, capture.session_id))
+    return claimed
+
+
+class Door:
+    """The way in for commits, over `pool`."""
+
+    def __init__(self, pool: Pool, *, members_max: int = MEMBERS_MAX, lanes: int = 1) -> None:
+        self._pool = pool
+        self._together = Grouped(
+            self._write_batch, members_max=members_max, lanes=lanes, claims=claims
+        )
+        self._one_by_one = Grouped(self._write_batch, members_max=1, lanes=lanes, claims=claims)
+
+    async def commit(self, commit: Commit) -> bool:
+        """Write `commit`; False when it came too late. See the module's table."""
+        way = self._one_by_one if commit.solo else self._together
+        return await way(commit)
+
+    async def drain(self) -> None:
+        """Wait until every commit that was handed in has its answer."""
+        await self._together.drain()
+        await self._one_by_one.drain()
+
+    async def _write_batch(self, commits: Sequence[Commit]) -> list[bool | BaseException]:
+        if len(commits) == 1:
+            return [await self._write_alone(commits[0])]
+        try:
+            written = await self._write(commits)
+        except asyncpg.PostgresError:
+            # The statement failed, so nothing of it is there: whose fault it was shows alone.
+            return [await self._write_alone(commit) for commit in commits]
+        except EarnestError as error:
+            return [error] * len(commits)
+        return [commit.change.commit_id in written for commit in commits]
+
+    async def _write_alone(self, commit: Commit) -> bool | BaseException:
+        try:
+            return commit.change.commit_id in await self._write([commit])
+        except asyncpg.PostgresError as error:
+            constraint = getattr(error, "constraint_name", None)
+            if constraint in LATER or error.sqlstate in _TRY_AGAIN:
+                return False
+            refusal = REFUSALS.get(constraint or "")
+            return refusal() if refusal is not None else error
+        except EarnestError as error:
+            return error
+
+    async def _write(self, commits: Sequence[Commit]) -> set[int]:
+        """The commit ids that were written; asyncpg.PostgresError when nothing was."""
+        rows = _rows(commits)
+        conn = await self._pool.acquire()
+        backend = conn.get_server_pid()
+        try:
+            written = await conn.fetchval(COMMIT, *rows)
+        except BaseException as error:
+            self._pool.release(conn, error)
+            if isinstance(error, asyncpg.PostgresError) and not _is_lost(error):
+                raise
+            if isinstance(error, (*_LOST, asyncpg.PostgresError)):
+                return await self._look_up(backend, commits)
+            raise
+        self._pool.release(conn)
+        return set(written)
+
+    async def _look_up(self, backend: int, commits: Sequence[Commit]) -> set[int]:
+        """What a broken call did: unknown is not failed."""
+        commit_ids = [commit.change.commit_id for commit in commits]
+        try:
+            async with self._pool.connection() as conn:
+                await conn.fetchval(END_BACKEND, backend)
+                return {row[0] for row in await conn.fetch(WHICH_COMMITTED, commit_ids)}
+        except Exception as error:
+            raise OutcomeUnknown from error
+
+
+_LOST = (OSError, TimeoutError, asyncpg.InterfaceError)
+_TRY_AGAIN = frozenset({"EA001", "40001", "40P01"})
+"""Our own "a row moved", serialization failure, deadlock: nothing was written."""
+
+
+def _is_lost(error: asyncpg.PostgresError) -> bool:
+    """Whether this error says that the connection ended, not that the statement failed."""
+    return isinstance(error, asyncpg.PostgresConnectionError) or (error.sqlstate or "").startswith(
+        "57P"
+    )
+
+
+def _rows(commits: Sequence[Commit]) -> list[list[Row]]:
+    """The seven arrays of commit_changes; rows that lock come in key order."""
+    contracts: list[Row] = []
+    terms: list[Row] = []
+    payments: list[Row] = []
+    inbox: list[Row] = []
+    events: list[Row] = []
+    transfers: list[Row] = []
+    replies: list[Row] = []
+    for commit in commits:
+        change = commit.change
+        if change.contract is not None:
+            contracts.append(contract_row(change.contract))
+            if change.contract.version == 1:
+                terms.append(terms_row(change.contract))
+        if change.payment is not None:
+            payments.append(payment_row(change.payment))
+        if change.consumed is not None:
+            inbox.append(inbox_row(change.commit_id, change.consumed))
+        events.extend(map(event_row, change.events))
+        transfers.extend(map(transfer_row, commit.transfers))
+        if commit.once is not None and commit.reply is not None:
+            replies.append(
+                _reply_row(change.commit_id, change.recorded_at, commit.once, commit.reply)
+            )
+    for rows in (contracts, payments, replies):
+        rows.sort(key=lambda row: row[0])
+    inbox.sort(key=lambda row: row[:2])
+    return [contracts, terms, payments, inbox, events, transfers, replies]
+
+
+def _reply_row(commit_id: int, at: datetime, once: Once, reply: Reply) -> Row:
+    return (
+        once.scope,
+        commit_id,
+        once.principal,
+        once.route,
+        once.key,
+        once.request_hash,
+        reply.status,
+        reply.body,
+        once.moves_money,
+        at,
+    )

@@ -1,0 +1,153 @@
+"""Contracts: one load for each decision and for each page that shows them.
+
+A load is one round trip and one snapshot: the aggregate at its version, the people and the job
+it names, the caller's account status, a stored reply for the caller's idempotency key, and
+business time. Loads of single contracts that arrive together travel together.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from earnest.domain.business import Business, Settings
+from earnest.domain.contract import Contract
+from earnest.domain.hiring import Job
+from earnest.domain.party import Party
+from earnest.ids import PublicId, key_of
+from earnest.store.db import Pool
+from earnest.store.grouping import Grouped
+from earnest.store.idempotency import Once, Stored
+from earnest.store.rows import CONTRACT_WIDTH, contract_from
+
+LOADS_MAX = 128
+
+
+class Documented(msgspec.Struct, frozen=True):
+    """A contract with what its documents name: both people and the job."""
+
+    contract: Contract
+    buyer: Party
+    seller: Party
+    job: Job | None
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One contract, asked for by `caller` (a party's key, 0 for nobody), maybe once."""
+
+    contract: PublicId
+    caller: int = 0
+    once: Once | None = None
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What a decision about one contract needs. `documented` is None for an unknown id."""
+
+    documented: Documented | None
+    business: Business | None
+    caller_status: str | None
+    stored: Stored | None
+    now: datetime
+
+
+LOAD = """
+SELECT
+    c.id, c.public_id, c.business_id, c.number, c.buyer_id, c.seller_id, c.job_id, c.currency,
+    c.amount_minor, c.created_at, c.version, c.commit_id, c.updated_at, c.agreement, c.work,
+    c.dispute, c.tranches, c.started_at, c.ongoing_at, c.completed_at, c.cancelled_at,
+    c.cancelled_by, c.cancelled_work, c.cancel_reason, c.cancel_reason_description,
+    c.refund_requested_at, c.unclaimed, c.event_seq, c.event_head, t.terms,
+    buyer.public_id, buyer.name, buyer.email, buyer.picture,
+    seller.public_id, seller.name, seller.email, seller.picture,
+    j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing,
+    b.id, b.name, b.currency, b.settings, b.version,
+    l.status, k.request_hash, k.status, k.reply, business_now()
+FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])
+    WITH ORDINALITY AS q (id, public_id, caller, scope, position)
+LEFT JOIN contract AS c ON c.id = q.id AND c.public_id = q.public_id
+LEFT JOIN contract_terms AS t ON t.contract_id = c.id
+LEFT JOIN party AS buyer ON buyer.id = c.buyer_id
+LEFT JOIN party AS seller ON seller.id = c.seller_id
+LEFT JOIN job AS j ON j.id = c.job_id
+LEFT JOIN business AS b ON b.id = c.business_id
+LEFT JOIN login AS l ON l.party_id = q.caller
+LEFT JOIN idempotency_key AS k ON k.scope = q.scope
+ORDER BY q.position
+"""
+_BUYER = CONTRACT_WIDTH
+_SELLER = _BUYER + 4
+_JOB = _SELLER + 4
+_BUSINESS = _JOB + 7
+_STATUS = _BUSINESS + 5
+
+NO_SCOPE = b""
+
+
+def documented_from(row: asyncpg.Record) -> Documented | None:
+    """The first columns of `row` as a contract with the people and the job it names."""
+    if row[0] is None:
+        return None
+    contract = contract_from(row)
+    job = None
+    if contract.job is not None:
+        job = Job(contract.job, *row[_JOB : _JOB + 7])
+    return Documented(
+        contract,
+        Party(contract.buyer, *row[_BUYER : _BUYER + 4]),
+        Party(contract.seller, *row[_SELLER : _SELLER + 4]),
+        job,
+    )
+
+
+class Loads:
+    """Coalesced loads of single contracts."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._together: Grouped[Asked, Found] = Grouped(self._load, members_max=LOADS_MAX, lanes=2)
+
+    async def contract(self, asked: Asked) -> Found:
+        """One contract as it is now, with everything a decision about it needs."""
+        return await self._together(asked)
+
+    async def _load(self, batch: Sequence[Asked]) -> list[Found]:
+        async with self._pool.connection() as conn:
+            rows = await conn.fetch(
+                LOAD,
+                [key_of(asked.contract) for asked in batch],
+                [asked.contract for asked in batch],
+                [asked.caller for asked in batch],
+                [asked.once.scope if asked.once else NO_SCOPE for asked in batch],
+            )
+        return [
+            Found(
+                documented=documented_from(row),
+                business=business_from(row, _BUSINESS),
+                caller_status=row[_STATUS],
+                stored=stored_from(row, _STATUS + 1),
+                now=row[_STATUS + 4],
+            )
+            for row in rows
+        ]
+
+
+_settings_decoder = msgspec.json.Decoder(Settings)
+_businesses: dict[tuple[int, int], Business] = {}
+
+
+def business_from(row: asyncpg.Record, at: int) -> Business | None:
+    """id, name, currency, settings, version in `row` from `at`; decoded once per version."""
+    if row[at] is None:
+        return None
+    known = _businesses.get((row[at], row[at + 4]))
+    if known is None:
+        settings = _settings_decoder.decode(row[at + 3])
+        known = Business(row[at], row[at + 1], row[at + 2], settings)
+        _businesses[row[at], row[at + 4]] = known
+    return known
+
+
+def stored_from(row: asyncpg.Record, at: int) -> Stored | None:
+    """request_hash, status, reply in `row` from `at`."""
+    return None if row[at] is None else Stored(row[at], row[at + 1], row[at + 2])
