@@ -1,0 +1,381 @@
+"""The **embedded database**: a PostgreSQL server of Earnest's own, under its data directory.
+
+    DIR/postgres/                 the server's data, owned by the user it runs as
+    DIR/run/                      its socket, mode 0700 (elsewhere if that path is too long)
+    DIR/database_passwords.json   mode 0600
+    DIR/postgres.users            every user of the database holds a shared lock on it
+    DIR/postgres.guard            held while somebody starts or stops the server
+
+Invariants: at most one server runs on a data directory; it runs while anybody uses it and the
+last one out stops it; it speaks through its socket only, to those who know a password.
+A user that is killed loses its lock with its life: its server goes on, and whoever comes next
+adopts it. The locks are flock(2), which the kernel releases and no server process inherits.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+import msgspec
+import psutil
+
+from earnest.store import binaries, server_settings
+from earnest.store.db import DatabaseRefused
+from earnest.store.server_account import ServerAccount
+
+START_SECONDS_MAX = 120
+STOP_SECONDS_MAX = 12
+PORT = 5432  # only names the socket: nothing listens on TCP
+
+INITDB = (
+    "--username=postgres",
+    "--auth=reject",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--data-checksums",
+    "--no-instructions",
+)
+SINGLE = ("-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "postgres")
+# The server is not running yet: its single-user mode makes what it needs before it opens.
+BOOTSTRAP = """\
+ALTER ROLE postgres PASSWORD '{superuser}';
+CREATE ROLE earnest_owner LOGIN PASSWORD '{owner}';
+CREATE ROLE earnest_app LOGIN PASSWORD '{app}';
+CREATE DATABASE earnest OWNER earnest_owner;
+REVOKE CONNECT, TEMPORARY ON DATABASE earnest FROM PUBLIC;
+GRANT CONNECT ON DATABASE earnest TO earnest_app;
+"""
+
+OTHER_MAJOR = """\
+{pgdata} was made by PostgreSQL {found}; this version of Earnest brings PostgreSQL {shipped}.
+Dump with the programs of PostgreSQL {found}, as the user who owns that directory (the password
+of role postgres is in {data_dir}/database_passwords.json):
+  pg_ctl -D '{pgdata}' -w start
+  pg_dump -h '{socket_dir}' -U postgres --no-owner -f /tmp/earnest-{found}.sql earnest
+  pg_ctl -D '{pgdata}' -w stop
+Then let Earnest make a new database and restore into it:
+  mv '{pgdata}' '{pgdata}-{found}'
+  earnest db psql --data '{data_dir}' -- -v ON_ERROR_STOP=1 -1 -f /tmp/earnest-{found}.sql"""
+
+
+class Passwords(msgspec.Struct, frozen=True):
+    """Of the three roles that can connect."""
+
+    superuser: str
+    owner: str
+    app: str
+
+
+class PidFile(msgspec.Struct, frozen=True):
+    """What a server says of itself in postmaster.pid; `status` is "" until it has written one."""
+
+    pid: int
+    socket_dir: Path
+    status: str
+
+
+class Embedded:
+    """One user's hold on the embedded database; `Embedded.start` makes it, `release` ends it."""
+
+    _account: ServerAccount
+
+    def __init__(self, data_dir: Path, report: Callable[[str], None]) -> None:
+        self.data_dir = data_dir.absolute()
+        self.pgdata = self.data_dir / "postgres"
+        self._report = report
+        self._users_lock = -1
+
+    @classmethod
+    def start(cls, data_dir: Path, report: Callable[[str], None] = lambda _: None) -> Self:
+        """Join the server of `data_dir`, starting, repairing or creating it as needed.
+
+        Returns when it accepts connections. `report` is told what takes long.
+        Raises DatabaseRefused, with the fix, if this cannot be.
+        """
+        self = cls(data_dir, report)
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._guard():
+                self._account = ServerAccount.of(self.data_dir, self.pgdata)
+                self._users_lock = _open_lock(self.data_dir / "postgres.users")
+                fcntl.flock(self._users_lock, fcntl.LOCK_SH)
+                try:
+                    self._ensure_running()
+                except BaseException:
+                    self._leave()
+                    raise
+        except PermissionError as error:
+            raise DatabaseRefused(
+                f"{error.filename or self.data_dir}: {error.strerror or error}. Run Earnest as"
+                " the user who owns the data directory, or choose another with --data."
+            ) from error
+        return self
+
+    def ensure_running(self) -> None:
+        """Start the server again if it has died; returns at once when it runs."""
+        if self._pid_of_server() is None:
+            with self._guard():
+                self._ensure_running()
+
+    def release(self) -> None:
+        """Give up this hold; the last one out stops the server. Harmless when repeated."""
+        if self._users_lock >= 0:
+            with self._guard():
+                self._leave()
+
+    @property
+    def app_dsn(self) -> str:
+        """For the application: owns nothing, cannot rewrite the books."""
+        return self.dsn("earnest_app", self._passwords().app)
+
+    @property
+    def owner_dsn(self) -> str:
+        """For migrations."""
+        return self.dsn("earnest_owner", self._passwords().owner)
+
+    @property
+    def superuser_dsn(self) -> str:
+        """For tests and tools."""
+        return self.dsn("postgres", self._passwords().superuser)
+
+    def dsn(self, role: str, password: str, database: str = "earnest") -> str:
+        """A URL that both libpq and asyncpg read."""
+        host = quote(str(self._socket_dir()), safe="/")
+        return f"postgresql://{role}:{password}@/{database}?host={host}&port={PORT}"
+
+    # -- locks ----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        lock = _open_lock(self.data_dir / "postgres.guard")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _leave(self) -> None:
+        try:
+            fcntl.flock(self._users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass  # somebody else is still in
+        else:
+            self._stop()
+        finally:
+            os.close(self._users_lock)
+            self._users_lock = -1
+
+    # -- creating -------------------------------------------------------------------------
+
+    def _create(self) -> None:
+        """A complete new cluster in `pgdata`, which appears by one rename or not at all."""
+        self._report("creating the database (once, some seconds)")
+        fresh = self.pgdata.with_name("postgres.new")
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        fresh.mkdir()
+        self._account.own(fresh)
+        self._account.run("initdb", "--pgdata", fresh, *INITDB)
+        self._account.write(fresh / "pg_hba.conf", "local all all scram-sha-256\n")
+        settings = (fresh / "postgresql.conf").read_text("utf-8")
+        settings += "\ninclude_if_exists 'earnest.conf'\n"
+        self._account.write(fresh / "postgresql.conf", settings)
+        statements = BOOTSTRAP.format_map(msgspec.structs.asdict(self._passwords()))
+        self._account.run("postgres", "--single", "-D", fresh, *SINGLE, stdin=statements)
+        fresh.rename(self.pgdata)
+        _sync(self.data_dir)
+
+    def _passwords(self) -> Passwords:
+        path = self.data_dir / "database_passwords.json"
+        if not path.exists():
+            fresh = {name: secrets.token_urlsafe(24) for name in Passwords.__struct_fields__}
+            partial = path.with_suffix(".new")
+            partial.unlink(missing_ok=True)
+            partial.touch(mode=0o600)
+            with partial.open("w") as file:
+                json.dump(fresh, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.rename(path)
+            _sync(self.data_dir)
+        return msgspec.json.decode(path.read_bytes(), type=Passwords)
+
+    # -- running --------------------------------------------------------------------------
+
+    def _ensure_running(self) -> None:
+        """Under the guard: a server that accepts connections, adopted or started."""
+        if not self.pgdata.exists():
+            self._create()
+        self._check_major()
+        deadline = time.monotonic() + START_SECONDS_MAX
+        next_report = time.monotonic() + 3
+        while (pid := self._pid_of_server()) is not None:
+            running = self._pid_file()
+            if running is not None and running.status == "ready":
+                if (running.socket_dir / f".s.PGSQL.{PORT}").exists():
+                    return
+                self._report("the database has lost its socket, starting it again")
+                self._stop()
+            elif time.monotonic() > deadline:
+                raise DatabaseRefused(
+                    f"The database (process {pid}) is still not ready after {START_SECONDS_MAX} s."
+                    f" Its log is in {self.pgdata}/log. Nothing is lost: try again later."
+                )
+            elif time.monotonic() > next_report:
+                next_report += 10
+                self._report("the database is recovering, waiting for it")
+            time.sleep(0.05)
+        if self._answers():
+            return  # it runs in another container on the same data: not ours to see or stop
+        self._sweep()
+        self._launch()
+
+    def _check_major(self) -> None:
+        found = (self.pgdata / "PG_VERSION").read_text().strip()
+        if found != str(binaries.major()):
+            raise DatabaseRefused(
+                OTHER_MAJOR.format(
+                    pgdata=self.pgdata,
+                    found=found,
+                    shipped=binaries.major(),
+                    data_dir=self.data_dir,
+                    socket_dir=self._socket_dir(),
+                )
+            )
+
+    def _launch(self) -> None:
+        socket_dir = self._make_socket_dir()
+        self._account.write(self.pgdata / "earnest.conf", server_settings.render(socket_dir, PORT))
+        log = self.pgdata / "startup.log"
+        log.unlink(missing_ok=True)
+        started = subprocess.Popen(
+            [
+                self._account.program("pg_ctl"), "start", "--pgdata", self.pgdata, "--silent",
+                "--wait", f"--timeout={START_SECONDS_MAX}", "--log", log,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **self._account.spawn(),
+        )  # fmt: skip
+        for patience_seconds in (3, *[10] * (START_SECONDS_MAX // 10)):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                started.wait(patience_seconds)
+                break
+            self._report("the database is recovering, waiting for it")
+        if started.wait() != 0:
+            raise DatabaseRefused(
+                f"The database did not start within {START_SECONDS_MAX} s:\n{_tail(log)}"
+                f"\nIts log is in {self.pgdata}/log."
+            )
+
+    def _stop(self) -> None:
+        """Fast, that is with a checkpoint; immediately, if that takes too long (it recovers)."""
+        for mode in ("fast", "immediate"):
+            if self._pid_of_server() is None:
+                return
+            with contextlib.suppress(DatabaseRefused):
+                self._account.run(
+                    "pg_ctl", "stop", "--pgdata", self.pgdata, "--silent", "--wait",
+                    f"--mode={mode}", f"--timeout={STOP_SECONDS_MAX}",
+                )  # fmt: skip
+
+    def _pid_file(self) -> PidFile | None:
+        try:
+            lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
+            return PidFile(
+                pid=int(lines[0]),
+                socket_dir=Path(lines[4]),
+                status=lines[7].strip() if len(lines) > 7 else "",
+            )
+        except (FileNotFoundError, IndexError, ValueError):
+            return None
+
+    def _pid_of_server(self) -> int | None:
+        """The server's process id, if postmaster.pid names a live server of this very directory.
+
+        After a crash that id may belong to anybody: a server works in its data directory.
+        """
+        written = self._pid_file()
+        if written is not None and _works_in(written.pid, self.pgdata):
+            return written.pid
+        return None
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+            client.connect(f"{self._socket_dir()}/.s.PGSQL.{PORT}")
+            return True
+        return False
+
+    def _sweep(self) -> None:
+        """Remove what a dead server left: its children first, for they may still be writing."""
+        orphans = [p for p in psutil.process_iter() if _works_in(p.pid, self.pgdata)]
+        _, alive = psutil.wait_procs(orphans, timeout=10)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(alive, timeout=10)
+        opening = self._socket_dir() / f".s.PGSQL.{PORT}"
+        for path in (self.pgdata / "postmaster.pid", opening, Path(f"{opening}.lock")):
+            path.unlink(missing_ok=True)
+
+    def _socket_dir(self) -> Path:
+        """Where the running server has its socket, or where the next one will."""
+        written = self._pid_file()
+        if written is not None and str(written.socket_dir) != ".":
+            return written.socket_dir
+        return server_settings.socket_dir(self.data_dir, PORT)
+
+    def _make_socket_dir(self) -> Path:
+        path = server_settings.socket_dir(self.data_dir, PORT)
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+        if path.is_symlink() or found.st_uid not in (self._account.uid, os.geteuid()):
+            raise DatabaseRefused(f"{path} belongs to somebody else. Fix: remove it.")
+        self._account.own(path)
+        return path
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _works_in(pid: int, pgdata: Path) -> bool:
+    """Whether `pid` is a live PostgreSQL process whose working directory is `pgdata`."""
+    try:
+        process = psutil.Process(pid)
+        return (
+            process.name().startswith("postgres")
+            and process.status() != psutil.STATUS_ZOMBIE
+            and Path(process.cwd()).samefile(pgdata)
+        )
+    except (psutil.Error, OSError):
+        return False
+
+
+def _tail(log: Path) -> str:
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+    except OSError:
+        return ""
+
+
+def _sync(directory: Path) -> None:
+    """Make a rename within `directory` survive a power cut."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
