@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from earnest.domain.business import Business
-from earnest.domain.change import Change, audit_event, next_payment
+from earnest.domain.change import Change, audit_event
 from earnest.domain.contract import Contract
 from earnest.domain.hiring import Job, fund, matches, payment_change
 from earnest.domain.money import CURRENCIES
@@ -41,7 +41,8 @@ class Situation(msgspec.Struct, frozen=True):
     live: Contract | None
     job: Job | None
     applied: bool
-    money_taken: bool = False
+    metadata: dict[str, str]
+    quarantined: bool
 
 
 def take_capture(
@@ -55,15 +56,15 @@ def take_capture(
     payment = situation.payment
     if capture.kind is not CaptureKind.PAID:
         return _unpaid(capture, payment, now, ids)
-    if situation.money_taken:
-        return _only_inbox(capture, Outcome.IGNORED, "its money is already here", now, ids)
     if payment is None:
-        return _quarantine(capture, None, "a session that we did not open", now, ids)
+        return _quarantine(capture, situation, "a session that we did not open", now, ids)
     if payment.state in TAKEN:
         return _only_inbox(capture, Outcome.IGNORED, f"already {payment.state}", now, ids)
     asked = (payment.amount_minor, payment.currency, payment.provider_account)
     if asked != (capture.amount_minor, capture.currency, capture.provider_account):
-        return _quarantine(capture, payment, "not the amount that we asked for", now, ids)
+        return _quarantine(capture, situation, "not the amount that we asked for", now, ids)
+    if capture.metadata != situation.metadata:
+        return _quarantine(capture, situation, "not for whom we asked", now, ids)
     payment = msgspec.structs.replace(
         payment, provider_payment_id=capture.provider_payment_id, captured_at=capture.occurred_at
     )
@@ -128,9 +129,12 @@ def _park(capture: Capture, payment: Payment, now: datetime, ids: Ids) -> Change
 
 
 def _quarantine(
-    capture: Capture, payment: Payment | None, reason: str, now: datetime, ids: Ids
+    capture: Capture, situation: Situation, reason: str, now: datetime, ids: Ids
 ) -> Change:
-    """Proven money that we did not ask for: into suspense, in its own amount and currency."""
+    """Proven money that we did not ask for: into suspense, in its own amount and currency.
+
+    The payment stays as it is: should its own money come after all, it is taken.
+    """
     body: dict[str, object] = {
         "event": capture.event_id,
         "amount_minor": capture.amount_minor,
@@ -142,14 +146,12 @@ def _quarantine(
     change = Change(
         commit_id=event.commit_id, recorded_at=now, occurred_at=now, events=(event,)
     )
-    if capture.amount_minor > 0 and capture.currency in CURRENCIES:
+    proven = capture.amount_minor > 0 and capture.currency in CURRENCIES
+    if proven and not situation.quarantined:
         money = Parked(
             capture.currency, capture.amount_minor, capture.provider_account, quarantined=True
         )
         change = msgspec.structs.replace(change, movements=(money,))
-    if payment is not None:
-        after = next_payment(payment, event.commit_id, now, state=PaymentState.QUARANTINED)
-        change = msgspec.structs.replace(change, payment=after)
     return _consume(change, capture, Outcome.QUARANTINED, reason, now)
 
 

@@ -4,7 +4,6 @@
                     -> processing -> ...   a slow bank payment is under way
                     -> parked -> captured  paid, waits for its contract; or -> refunded
                     -> expired, failed     nothing was paid (a late payment is still taken)
-                    -> quarantined         paid, but not what we asked for
 
 A **capture** is what a provider's event says about a payment, in our words.
 """
@@ -25,21 +24,13 @@ class PaymentState(StrEnum):
     FAILED = "failed"
     CAPTURED = "captured"
     PARKED = "parked"
-    QUARANTINED = "quarantined"
     REFUNDED = "refunded"
 
 
 PAYABLE = frozenset({PaymentState.OPENING, PaymentState.OPEN, PaymentState.PROCESSING})
 """The session can still be paid: the job's rate is frozen, no second session is opened."""
 
-TAKEN = frozenset(
-    {
-        PaymentState.CAPTURED,
-        PaymentState.PARKED,
-        PaymentState.QUARANTINED,
-        PaymentState.REFUNDED,
-    }
-)
+TAKEN = frozenset({PaymentState.CAPTURED, PaymentState.PARKED, PaymentState.REFUNDED})
 """The session's money has arrived: nothing that follows is a second funding (invariant 12)."""
 
 
@@ -92,6 +83,7 @@ class Capture(msgspec.Struct, frozen=True):
     provider_payment_id: str | None = None
     amount_minor: int = 0
     currency: str = ""
+    metadata: dict[str, str] = {}
 
 
 class Outcome(StrEnum):
@@ -106,8 +98,8 @@ class Outcome(StrEnum):
 class Consumed(msgspec.Struct, frozen=True):
     """The inbox row of a provider event: it is consumed by the commit that it is part of.
 
-    `took_money`: this event brought its session's money in; at most one event of a session
-    does (a unique index holds that, invariant 12).
+    `took_money`: this event brought its session's money in. At most one event of a session
+    does so as applied or parked, and at most one as quarantined (unique indexes, invariant 12).
     """
 
     capture: Capture

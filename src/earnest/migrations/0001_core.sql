@@ -266,7 +266,7 @@ CREATE TABLE payment (
     CONSTRAINT payment_state_known CHECK (
         state IN (
             'opening', 'open', 'processing', 'expired', 'failed',
-            'captured', 'parked', 'quarantined', 'refunded'
+            'captured', 'parked', 'refunded'
         )
     )
 );
@@ -293,9 +293,10 @@ CREATE TABLE provider_event (
         outcome IN ('applied', 'ignored', 'parked', 'quarantined')
     )
 );
--- At most one event brings the money of a session in.
-CREATE UNIQUE INDEX provider_event_money_once ON provider_event (provider, session_id)
-WHERE took_money;
+-- At most one event brings the money of a session in; at most one claim of other money in that
+-- session's name goes to suspense.
+CREATE UNIQUE INDEX provider_event_money_once
+ON provider_event (provider, session_id, (outcome = 'quarantined')) WHERE took_money;
 CREATE INDEX provider_event_quarantined ON provider_event (received_at)
 WHERE outcome = 'quarantined';
 

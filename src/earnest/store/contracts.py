@@ -19,7 +19,7 @@ from earnest.ids import PublicId, key_of
 from earnest.store.db import Pool
 from earnest.store.grouping import Grouped
 from earnest.store.idempotency import Once, Stored
-from earnest.store.rows import CONTRACT_WIDTH, contract_from
+from earnest.store.rows import contract_from
 
 LOADS_MAX = 128
 
@@ -53,11 +53,7 @@ class Found(msgspec.Struct, frozen=True):
 
 LOAD = """
 SELECT
-    c.id, c.public_id, c.business_id, c.number, c.buyer_id, c.seller_id, c.job_id, c.currency,
-    c.amount_minor, c.created_at, c.version, c.commit_id, c.updated_at, c.agreement, c.work,
-    c.dispute, c.tranches, c.started_at, c.ongoing_at, c.completed_at, c.cancelled_at,
-    c.cancelled_by, c.cancelled_work, c.cancel_reason, c.cancel_reason_description,
-    c.refund_requested_at, c.unclaimed, c.event_seq, c.event_head, t.terms,
+    c AS contract, t.terms,
     buyer.public_id, buyer.name, buyer.email, buyer.picture,
     seller.public_id, seller.name, seller.email, seller.picture,
     j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing,
@@ -75,11 +71,6 @@ LEFT JOIN login AS l ON l.party_id = q.caller
 LEFT JOIN idempotency_key AS k ON k.scope = q.scope
 ORDER BY q.position
 """
-_BUYER = CONTRACT_WIDTH
-_SELLER = _BUYER + 4
-_JOB = _SELLER + 4
-_BUSINESS = _JOB + 7
-_STATUS = _BUSINESS + 5
 
 NO_SCOPE = b""
 
@@ -88,15 +79,12 @@ def documented_from(row: asyncpg.Record) -> Documented | None:
     """The first columns of `row` as a contract with the people and the job it names."""
     if row[0] is None:
         return None
-    contract = contract_from(row)
-    job = None
-    if contract.job is not None:
-        job = Job(contract.job, *row[_JOB : _JOB + 7])
+    contract = contract_from(row[0], row[1])
     return Documented(
         contract,
-        Party(contract.buyer, *row[_BUYER : _BUYER + 4]),
-        Party(contract.seller, *row[_SELLER : _SELLER + 4]),
-        job,
+        Party(contract.buyer, *row[2:6]),
+        Party(contract.seller, *row[6:10]),
+        Job(contract.job, *row[10:17]) if contract.job is not None else None,
     )
 
 
@@ -123,10 +111,10 @@ class Loads:
         return [
             Found(
                 documented=documented_from(row),
-                business=business_from(row, _BUSINESS),
-                caller_status=row[_STATUS],
-                stored=stored_from(row, _STATUS + 1),
-                now=row[_STATUS + 4],
+                business=business_from(row, 17),
+                caller_status=row[22],
+                stored=stored_from(row, 23),
+                now=row[26],
             )
             for row in rows
         ]

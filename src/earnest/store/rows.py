@@ -1,7 +1,7 @@
 """Between domain values and database rows, both ways: one place per table.
 
-The tuples are composite values, so they have their table's columns in order, all of them;
-columns that the database fills in are None.
+Rows travel as composite values (`contract[]` in, `SELECT c` out), so they have their table's
+columns in order, all of them; columns that the database fills in are None on the way in.
 """
 
 from typing import Any
@@ -59,43 +59,40 @@ def terms_row(c: Contract) -> Row:
     return (c.key, c.commit_id, terms_encoder.encode(c.terms).decode())
 
 
-def contract_from(row: asyncpg.Record, at: int = 0) -> Contract:
-    """The contract in the columns of `row` from `at`: CONTRACT_COLUMNS, then the terms."""
+def contract_from(row: asyncpg.Record, terms: str) -> Contract:
+    """The contract in a composite value of table contract, with its terms as JSON text."""
     return Contract(
-        key=row[at],
-        public_id=row[at + 1],
-        business=row[at + 2],
-        number=row[at + 3],
-        buyer=row[at + 4],
-        seller=row[at + 5],
-        job=row[at + 6],
-        currency=row[at + 7],
-        amount_minor=row[at + 8],
-        created_at=row[at + 9],
-        version=row[at + 10],
-        commit_id=row[at + 11],
-        updated_at=row[at + 12],
-        agreement=Agreement(row[at + 13]),
-        work=Work(row[at + 14]),
-        dispute=Dispute(row[at + 15]),
-        tranches=tuple(map(Money, row[at + 16])),
-        started_at=row[at + 17],
-        ongoing_at=row[at + 18],
-        completed_at=row[at + 19],
-        cancelled_at=row[at + 20],
-        cancelled_by=row[at + 21],
-        cancelled_work=Work(row[at + 22]) if row[at + 22] is not None else None,
-        cancel_reason=row[at + 23],
-        cancel_reason_description=row[at + 24],
-        refund_requested_at=row[at + 25],
-        unclaimed=row[at + 26],
-        event_seq=row[at + 27],
-        event_head=row[at + 28],
-        terms=terms_decoder.decode(row[at + 29]),
+        key=row[0],
+        public_id=row[1],
+        business=row[2],
+        number=row[3],
+        buyer=row[4],
+        seller=row[5],
+        job=row[6],
+        currency=row[7],
+        amount_minor=row[8],
+        created_at=row[9],
+        version=row[10],
+        commit_id=row[11],
+        updated_at=row[12],
+        agreement=Agreement(row[13]),
+        work=Work(row[14]),
+        dispute=Dispute(row[15]),
+        tranches=tuple(map(Money, row[16])),
+        started_at=row[17],
+        ongoing_at=row[18],
+        completed_at=row[19],
+        cancelled_at=row[20],
+        cancelled_by=row[21],
+        cancelled_work=Work(row[22]) if row[22] is not None else None,
+        cancel_reason=row[23],
+        cancel_reason_description=row[24],
+        refund_requested_at=row[25],
+        unclaimed=row[26],
+        event_seq=row[27],
+        event_head=row[28],
+        terms=terms_decoder.decode(terms),
     )
-
-
-CONTRACT_WIDTH = 30
 
 
 def payment_row(p: Payment) -> Row:
@@ -123,29 +120,29 @@ def payment_row(p: Payment) -> Row:
     )
 
 
-def payment_from(row: asyncpg.Record, at: int = 0) -> Payment:
-    """The payment in the twenty columns of `row` from `at`, in the table's order."""
+def payment_from(row: asyncpg.Record) -> Payment:
+    """The payment in a composite value of table payment."""
     return Payment(
-        key=row[at],
-        public_id=row[at + 1],
-        business=row[at + 2],
-        job=row[at + 3],
-        buyer=row[at + 4],
-        seller=row[at + 5],
-        provider_account=row[at + 6],
-        amount_minor=row[at + 7],
-        currency=row[at + 8],
-        created_at=row[at + 9],
-        version=row[at + 10],
-        commit_id=row[at + 11],
-        updated_at=row[at + 12],
-        state=PaymentState(row[at + 13]),
-        contract=row[at + 14],
-        session_id=row[at + 15],
-        session_url=row[at + 16],
-        session_expires_at=row[at + 17],
-        provider_payment_id=row[at + 18],
-        captured_at=row[at + 19],
+        key=row[0],
+        public_id=row[1],
+        business=row[2],
+        job=row[3],
+        buyer=row[4],
+        seller=row[5],
+        provider_account=row[6],
+        amount_minor=row[7],
+        currency=row[8],
+        created_at=row[9],
+        version=row[10],
+        commit_id=row[11],
+        updated_at=row[12],
+        state=PaymentState(row[13]),
+        contract=row[14],
+        session_id=row[15],
+        session_url=row[16],
+        session_expires_at=row[17],
+        provider_payment_id=row[18],
+        captured_at=row[19],
     )
 
 
