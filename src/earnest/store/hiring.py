@@ -1,0 +1,238 @@
+"""Hiring: what stands around a job, around a checkout session and around a payment.
+
+Each load is one statement, so one snapshot.
+"""
+
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from earnest.domain.business import Business
+from earnest.domain.capture import Situation
+from earnest.domain.contract import Contract
+from earnest.domain.hiring import Hire, Job
+from earnest.domain.party import Actor, Party
+from earnest.domain.payment import Payment
+from earnest.ids import PublicId, key_of
+from earnest.store.contracts import NO_SCOPE, business_from, stored_from
+from earnest.store.db import Pool
+from earnest.store.idempotency import Once, Stored
+from earnest.store.rows import contract_from, payment_from
+
+
+class FoundJob(msgspec.Struct, frozen=True):
+    """A job with all that hiring for it depends on. `hire` is None for an unknown job."""
+
+    hire: Hire | None
+    seller: Party | None
+    buyer: Party | None
+    business: Business | None
+    caller_status: str | None
+    stored: Stored | None
+    now: datetime
+
+
+LOAD_JOB = """
+SELECT
+    j.id, j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing,
+    c AS contract, t.terms,
+    p AS payment,
+    seller.id, seller.public_id, seller.name, seller.email, seller.picture,
+    buyer.id, buyer.public_id, buyer.name, buyer.email, buyer.picture,
+    EXISTS (
+        SELECT FROM application AS a WHERE a.job_id = j.id AND a.freelancer_id = seller.id
+    ) AS applied,
+    b.id, b.name, b.currency, b.settings, b.version,
+    l.status, k.request_hash, k.status, k.reply, business_now()
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN job AS j ON j.id = $1 AND j.public_id = $2
+LEFT JOIN business AS b ON b.id = j.business_id
+LEFT JOIN login AS seller_login ON seller_login.party_id = $3 AND seller_login.role = 'freelancer'
+LEFT JOIN party AS seller ON seller.id = seller_login.party_id AND seller.public_id = $4
+LEFT JOIN party AS buyer ON buyer.id = j.client_id
+LEFT JOIN contract AS c ON c.job_id = j.id AND c.live
+LEFT JOIN contract_terms AS t ON t.contract_id = c.id
+-- The payment for this freelancer first, then one that can still be paid.
+LEFT JOIN LATERAL (
+    SELECT * FROM payment AS q
+    WHERE q.job_id = j.id AND q.state IN ('opening', 'open', 'processing', 'parked')
+    ORDER BY (q.seller_id = seller.id) DESC, (q.state = 'parked'), q.id
+    LIMIT 1
+) AS p ON TRUE
+LEFT JOIN login AS l ON l.party_id = $5
+LEFT JOIN idempotency_key AS k ON k.scope = $6
+"""
+
+
+async def load_job(
+    pool: Pool, job: PublicId, freelancer: PublicId, caller: Actor, once: Once | None
+) -> FoundJob:
+    """What stands around `job` when `caller` wants to hire `freelancer` for it."""
+    async with pool.connection() as conn:
+        row = await conn.fetchrow(
+            LOAD_JOB,
+            key_of(job),
+            job,
+            key_of(freelancer),
+            freelancer,
+            caller.key,
+            once.scope if once else NO_SCOPE,
+        )
+    assert row is not None
+    hire = None
+    if row[0] is not None:
+        hire = Hire(
+            job=Job(*row[0:8]),
+            seller=row[11],
+            applied=row["applied"],
+            contract=_contract(row),
+            payment=_payment(row),
+        )
+    return FoundJob(
+        hire=hire,
+        seller=Party(*row[11:16]) if row[11] is not None else None,
+        buyer=Party(*row[16:21]) if row[16] is not None else None,
+        business=business_from(row, 22),
+        caller_status=row[27],
+        stored=stored_from(row, 28),
+        now=row[31],
+    )
+
+
+class FoundSession(msgspec.Struct, frozen=True):
+    """What stands around a checkout session when a provider's event speaks of it.
+
+    `known`: this very event was consumed before.
+    """
+
+    situation: Situation
+    business: Business
+    known: bool
+    now: datetime
+
+
+LOAD_SESSION = """
+SELECT
+    p AS payment,
+    bound AS bound, bound_terms.terms AS bound_terms,
+    c AS contract, t.terms,
+    j.id, j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing,
+    buyer.public_id AS buyer, seller.public_id AS seller,
+    EXISTS (
+        SELECT FROM application AS a WHERE a.job_id = p.job_id AND a.freelancer_id = p.seller_id
+    ) AS applied,
+    EXISTS (
+        SELECT FROM provider_event AS q
+        WHERE q.provider = $1 AND q.session_id = $3 AND q.took_money
+            AND q.outcome = 'quarantined'
+    ) AS quarantined,
+    EXISTS (
+        SELECT FROM provider_event AS e WHERE e.provider = $1 AND e.event_id = $2
+    ) AS known,
+    business_now() AS now,
+    b.id, b.name, b.currency, b.settings, b.version
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN payment AS p ON p.provider_account_id = $4 AND p.session_id = $3
+INNER JOIN business AS b ON b.id = coalesce(p.business_id, 1)
+LEFT JOIN contract AS bound ON bound.id = p.contract_id
+LEFT JOIN contract_terms AS bound_terms ON bound_terms.contract_id = bound.id
+LEFT JOIN contract AS c ON c.job_id = p.job_id AND c.live
+LEFT JOIN contract_terms AS t ON t.contract_id = c.id
+LEFT JOIN job AS j ON j.id = p.job_id
+LEFT JOIN party AS buyer ON buyer.id = p.buyer_id
+LEFT JOIN party AS seller ON seller.id = p.seller_id
+"""
+
+
+async def load_session(
+    pool: Pool, provider: str, provider_account: int, event_id: str, session_id: str | None
+) -> FoundSession:
+    """What stands around `session_id` on one of our accounts at `provider`."""
+    async with pool.connection() as conn:
+        row = await conn.fetchrow(
+            LOAD_SESSION, provider, event_id, session_id, provider_account
+        )
+    assert row is not None
+    payment = _payment(row)
+    job = Job(*row[5:13]) if row[5] is not None else None
+    business = business_from(row, 19)
+    assert business is not None
+    metadata = {}
+    if payment is not None:
+        job_id = job.public_id if job is not None else PublicId("")
+        metadata = checkout_metadata(payment, job_id, row["buyer"], row["seller"])
+    bound = row["bound"]
+    situation = Situation(
+        payment=payment,
+        bound=contract_from(bound, row["bound_terms"]) if bound is not None else None,
+        live=_contract(row),
+        job=job,
+        applied=row["applied"],
+        metadata=metadata,
+        quarantined=row["quarantined"],
+    )
+    return FoundSession(situation, business, row["known"], row["now"])
+
+
+def checkout_metadata(
+    payment: Payment, job: PublicId, buyer: PublicId, seller: PublicId
+) -> dict[str, str]:
+    """What goes with a checkout to the provider and must come back unchanged (spec 3.2)."""
+    return {
+        "paymentId": payment.public_id,
+        "jobId": job,
+        "clientId": buyer,
+        "freelancerId": seller,
+    }
+
+
+class FoundPayment(msgspec.Struct, frozen=True):
+    """A payment for a decision about it alone."""
+
+    payment: Payment | None
+    buyer: Party | None
+    caller_status: str | None
+    stored: Stored | None
+    now: datetime
+
+
+LOAD_PAYMENT = """
+SELECT
+    p AS payment,
+    buyer.id, buyer.public_id, buyer.name, buyer.email, buyer.picture,
+    l.status, k.request_hash, k.status, k.reply, business_now()
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN payment AS p ON p.id = $1 AND p.public_id = $2
+LEFT JOIN party AS buyer ON buyer.id = p.buyer_id
+LEFT JOIN login AS l ON l.party_id = $3
+LEFT JOIN idempotency_key AS k ON k.scope = $4
+"""
+
+
+async def load_payment(
+    pool: Pool, payment: PublicId, caller: Actor, once: Once | None
+) -> FoundPayment:
+    """One payment by its public id."""
+    async with pool.connection() as conn:
+        row = await conn.fetchrow(
+            LOAD_PAYMENT, key_of(payment), payment, caller.key, once.scope if once else NO_SCOPE
+        )
+    assert row is not None
+    return FoundPayment(
+        payment=_payment(row),
+        buyer=Party(*row[1:6]) if row[1] is not None else None,
+        caller_status=row[6],
+        stored=stored_from(row, 7),
+        now=row[10],
+    )
+
+
+def _contract(row: asyncpg.Record) -> Contract | None:
+    found = row["contract"]
+    return contract_from(found, row["terms"]) if found is not None else None
+
+
+def _payment(row: asyncpg.Record) -> Payment | None:
+    found = row["payment"]
+    return payment_from(found) if found is not None else None
