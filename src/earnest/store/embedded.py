@@ -38,7 +38,7 @@ START_SECONDS_MAX = 120
 STOP_SECONDS_MAX = 12
 PORT = 5432  # only names the socket: nothing listens on TCP
 
-INITDB = (
+INITDB: tuple[str, ...] = (
     "--username=postgres",
     "--auth=reject",
     "--encoding=UTF8",
