@@ -1,0 +1,407 @@
+"""/api/client/job: jobs (spec 4.2). Anybody may look, their client changes them."""
+
+from datetime import date
+from typing import Any
+
+import asyncpg
+import msgspec
+from litestar import Response, Router, get, post, put
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from earnest.domain.job import Job, Label, Level, Listing, check_dates
+from earnest.domain.money import currency, parse_major, to_number
+from earnest.domain.party import Actor, Role
+from earnest.errors import Conflict, Forbidden, InvalidField
+from earnest.ids import PublicId, parse_public_id
+from earnest.marketplace.shapes import (
+    PAGE_ENTRIES_MAX,
+    PAGE_MAX,
+    Line,
+    Named,
+    Person,
+    Text,
+    choice,
+    given,
+    page_number,
+    search_text,
+    tidy,
+)
+from earnest.store import accounts, businesses, catalog, clock, jobs
+from earnest.store.catalog import CATEGORY, SKILL
+from earnest.store.jobs import Draft
+from earnest.web.auth import actor, reader
+from earnest.web.guard import Amount, EarnestRequest
+from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.wire import instant, midnight
+
+SORTS = tuple(jobs.OPEN_SORTED)
+LEVELS = tuple(Level)
+PAGE_ENTRIES_DEFAULT = 4
+SKILLS_MAX = 30
+ALL_REQUIRED = "All fields are required"
+
+
+class JobFields(msgspec.Struct):
+    """What a client says of a job; other fields are ignored. Days are `YYYY-MM-DD` or ""."""
+
+    title: Line | None = None
+    description: Text | None = None
+    rate: Amount | msgspec.UnsetType = msgspec.UNSET
+    experienceLevel: Line | None = None  # noqa: N815
+    location: Line | None = None
+    category: Line | None = None
+    skills: list[Line] | None = None
+    status: Line | None = None
+    startDate: Line | None = None  # noqa: N815
+    endDate: Line | None = None  # noqa: N815
+
+
+class JobDocument(msgspec.Struct):
+    """A job. References are ids after a write and populated documents in lists and details."""
+
+    id: str = msgspec.field(name="_id")
+    title: str
+    description: str
+    rate: Any
+    experienceLevel: str  # noqa: N815
+    location: str
+    clientId: str | Person  # noqa: N815
+    category: str | Named | None
+    skills: list[str] | list[Named]
+    hiredFreelancer: str | None  # noqa: N815
+    applicants: int
+    status: str
+    createdAt: str  # noqa: N815
+    updatedAt: str  # noqa: N815
+    startDate: str | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
+    endDate: str | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
+    v: int = msgspec.field(name="__v", default=0)
+
+
+class JobPage(msgspec.Struct):
+    jobs: list[JobDocument]
+    total: int
+    currentPage: int  # noqa: N815
+    totalPages: int  # noqa: N815
+
+
+class JobSaved(msgspec.Struct):
+    message: str
+    job: JobDocument
+
+
+class JobDetails(msgspec.Struct):
+    data: JobDocument
+
+
+# -- reading --------------------------------------------------------------------------------
+
+
+@get("/get-jobs")
+async def get_jobs(
+    request: EarnestRequest,
+    page: FromQuery[str | None] = None,
+    limit: FromQuery[str | None] = None,
+    search: FromQuery[str | None] = None,
+    filter: FromQuery[str | None] = None,  # noqa: A002
+    sort: FromQuery[str | None] = None,
+) -> JobPage:
+    """Open jobs. `filter` is an experience level."""
+    viewer = await reader(request)
+    wanted = _Paging(page, limit, search, filter, sort)
+    async with request.app.state.pool.connection() as conn:
+        found = await jobs.page_of_open(
+            conn,
+            search=wanted.search,
+            level=wanted.level,
+            sort=wanted.sort,
+            limit=wanted.limit,
+            offset=wanted.offset,
+        )
+    return _page(found, wanted, viewer)
+
+
+@get("/my-jobs/{client_id:str}")
+async def my_jobs(
+    request: EarnestRequest,
+    client_id: FromPath[str],
+    page: FromQuery[str | None] = None,
+    limit: FromQuery[str | None] = None,
+    search: FromQuery[str | None] = None,
+    filter: FromQuery[str | None] = None,  # noqa: A002
+    sort: FromQuery[str | None] = None,
+) -> JobPage:
+    """One client's jobs of any status."""
+    viewer = await reader(request)
+    client = parse_public_id(client_id, "id")
+    wanted = _Paging(page, limit, search, filter, sort)
+    async with request.app.state.pool.connection() as conn:
+        found = await jobs.page_of_client(
+            conn,
+            client,
+            search=wanted.search,
+            level=wanted.level,
+            sort=wanted.sort,
+            limit=wanted.limit,
+            offset=wanted.offset,
+        )
+    return _page(found, wanted, viewer)
+
+
+@get("/job-details/{job_id:str}")
+async def job_details(request: EarnestRequest, job_id: FromPath[str]) -> JobDetails:
+    """One job, for anybody who is signed in."""
+    caller = actor(request)
+    wanted_id = parse_public_id(job_id, "id")
+    async with request.app.state.pool.connection() as conn:
+        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
+        return JobDetails(populated(await jobs.get(conn, wanted_id), caller))
+
+
+# -- writing --------------------------------------------------------------------------------
+
+
+@post("/create-job", status_code=200)
+async def create_job(request: EarnestRequest, data: JSONBody[JobFields]) -> Response[JobSaved]:
+    """A new job of the caller."""
+    caller = actor(request, Role.CLIENT)
+    _require_all(data)
+    wanted = await once(request, caller)
+
+    async def work(conn: asyncpg.Connection) -> Any:
+        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
+        draft = await _draft(conn, data, None)
+        check_dates(draft.start_date, draft.end_date, (await clock.now(conn)).date())
+        job = await jobs.create(conn, caller.key, draft)
+        return reply(200, JobSaved("Job has been updated", plain(job)))
+
+    return respond(await carry_out(request.app.state.pool, wanted, work))
+
+
+@put("/update-job/{job_id:str}")
+async def update_job(
+    request: EarnestRequest, job_id: FromPath[str], data: JSONBody[JobFields]
+) -> Response[JobSaved]:
+    """Change one's own job. Once somebody applied, only title, description and status change;
+    the rest is left as it is without a word (spec 4.2)."""
+    caller = actor(request, Role.CLIENT)
+    wanted_id = parse_public_id(job_id, "id")
+    wanted = await once(request, caller)
+
+    async def work(conn: asyncpg.Connection) -> Any:
+        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
+        job = await jobs.lock(conn, wanted_id)
+        if job.client.key != caller.key:
+            raise Forbidden
+        draft = await _draft(conn, data, job)
+        if (draft.start_date, draft.end_date) != (job.start_date, job.end_date):
+            today = (await clock.now(conn)).date()
+            begins_as_before = draft.start_date == job.start_date
+            earliest = min(today, job.start_date or today) if begins_as_before else today
+            check_dates(draft.start_date, draft.end_date, earliest)
+        changed = await jobs.update(conn, job, draft)
+        return reply(200, JobSaved("Job has been updated", plain(changed)))
+
+    return respond(await carry_out(request.app.state.pool, wanted, work))
+
+
+# -- shapes ---------------------------------------------------------------------------------
+
+
+def plain(job: Job) -> JobDocument:
+    """A job whose references are ids."""
+    return _document(
+        job,
+        job.client.public_id,
+        None if job.category is None else job.category.public_id,
+        [skill.public_id for skill in job.skills],
+    )
+
+
+def populated(job: Job, viewer: Actor | None) -> JobDocument:
+    """A job whose references are documents; the client's address only for the client and for
+    admins (D8)."""
+    sees_email = viewer is not None and (viewer.role is Role.ADMIN or viewer.key == job.client.key)
+    client = Person(
+        id=job.client.public_id,
+        name=job.client.name,
+        email=job.client.email if sees_email else msgspec.UNSET,
+    )
+    category = None if job.category is None else _named(job.category)
+    return _document(job, client, category, [_named(skill) for skill in job.skills])
+
+
+def _named(label: Label) -> Named:
+    return Named(id=label.public_id, name=label.name)
+
+
+def _document(
+    job: Job,
+    client: str | Person,
+    category: str | Named | None,
+    skills: list[str] | list[Named],
+) -> JobDocument:
+    return JobDocument(
+        id=job.public_id,
+        title=job.title,
+        description=job.description,
+        rate=to_number(job.rate_minor, currency(job.currency)),
+        experienceLevel=job.experience_level,
+        location=job.location,
+        clientId=client,
+        category=category,
+        skills=skills,
+        hiredFreelancer=job.hired,
+        applicants=job.applicants,
+        status=job.status,
+        createdAt=instant(job.created_at),
+        updatedAt=instant(job.updated_at),
+        startDate=midnight(job.start_date) if job.start_date else msgspec.UNSET,
+        endDate=midnight(job.end_date) if job.end_date else msgspec.UNSET,
+    )
+
+
+class _Paging:
+    """The query of a list of jobs, read and checked."""
+
+    def __init__(
+        self,
+        page: str | None,
+        limit: str | None,
+        search: str | None,
+        level: str | None,
+        sort: str | None,
+    ) -> None:
+        self.page = page_number(page, "page", 1, PAGE_MAX)
+        self.limit = page_number(limit, "limit", PAGE_ENTRIES_DEFAULT, PAGE_ENTRIES_MAX)
+        self.offset = (self.page - 1) * self.limit
+        self.search = search_text(search)
+        self.level = choice(level, "filter", LEVELS, "")
+        self.sort = choice(sort, "sort", SORTS, "dateNew")
+
+
+def _page(found: jobs.Page, wanted: _Paging, viewer: Actor | None) -> JobPage:
+    return JobPage(
+        jobs=[populated(job, viewer) for job in found.jobs],
+        total=found.total,
+        currentPage=wanted.page,
+        totalPages=-(-found.total // wanted.limit),
+    )
+
+
+# -- reading what a client says -------------------------------------------------------------
+
+
+def _require_all(data: JSONBody[JobFields]) -> None:
+    """Old clients read the 409 (spec 4.2); a rate that is there but not positive is a 400."""
+    texts = (data.title, data.description, data.experienceLevel, data.location, data.category)
+    if data.rate is msgspec.UNSET or data.skills is None:
+        raise Conflict(ALL_REQUIRED)
+    if not all(text is not None and tidy(text) for text in texts):
+        raise Conflict(ALL_REQUIRED)
+
+
+async def _draft(conn: asyncpg.Connection, data: JSONBody[JobFields], job: Job | None) -> Draft:
+    """What the job shall be: what was sent, over what `job` is already."""
+    title = _text(data.title, "title", job.title if job else "")
+    description = _text(data.description, "description", job.description if job else "")
+    listing = _listing(data.status, job)
+    if job is not None and job.is_settled:
+        return Draft(
+            title=title,
+            description=description,
+            rate_minor=job.rate_minor,
+            currency=job.currency,
+            experience_level=job.experience_level,
+            location=job.location,
+            category=job.category,
+            skills=job.skills,
+            listing=listing,
+            start_date=job.start_date,
+            end_date=job.end_date,
+        )
+    business = await businesses.marketplace(conn)
+    of = currency(job.currency if job else business.currency)
+    rate_minor = job.rate_minor if job else 0
+    if data.rate is not msgspec.UNSET:
+        rate_minor = parse_major(data.rate, of, "rate", business.settings.amount_minor_max)
+    level = choice(
+        data.experienceLevel, "experienceLevel", LEVELS, job.experience_level if job else ""
+    )
+    category = job.category if job else None
+    if data.category is not None:
+        category = await _category(conn, data.category)
+    return Draft(
+        title=title,
+        description=description,
+        rate_minor=rate_minor,
+        currency=of.code,
+        experience_level=Level(level),
+        location=_text(data.location, "location", job.location if job else ""),
+        category=category,
+        skills=await _skills(conn, data.skills, job.skills if job else ()),
+        listing=listing,
+        start_date=_day(data.startDate, "startDate", job.start_date if job else None),
+        end_date=_day(data.endDate, "endDate", job.end_date if job else None),
+    )
+
+
+def _text(text: str | None, field: str, before: str) -> str:
+    if text is None:
+        return before
+    tidied = tidy(text)
+    if not tidied:
+        raise InvalidField(field, "must not be empty")
+    return tidied
+
+
+def _listing(text: str | None, job: Job | None) -> Listing:
+    """A hired job shows Closed: sending that back changes nothing."""
+    before = job.listing if job else Listing.OPEN
+    if job is None or (job.hired is not None and text == Listing.CLOSED):
+        return before
+    return Listing(choice(text, "status", tuple(Listing), before))
+
+
+def _day(text: str | None, field: str, before: date | None) -> date | None:
+    """`YYYY-MM-DD`, alone or with which an instant begins; "" removes the day."""
+    if text is None:
+        return before
+    if given(text) is None:
+        return None
+    day, separator, _ = text.partition("T")
+    try:
+        if len(day) != 10 or not day.isascii() or (separator and not text.endswith("Z")):
+            raise ValueError
+        return date.fromisoformat(day)
+    except ValueError:
+        raise InvalidField(field, "must be a day, YYYY-MM-DD") from None
+
+
+async def _category(conn: asyncpg.Connection, text: str) -> Label:
+    wanted = parse_public_id(text, "category")
+    found = (await catalog.find(conn, CATEGORY, [wanted])).get(wanted)
+    if found is None:
+        raise InvalidField("category", "is not one of the categories")
+    return found
+
+
+async def _skills(
+    conn: asyncpg.Connection, texts: list[str] | None, before: tuple[Label, ...]
+) -> tuple[Label, ...]:
+    if texts is None:
+        return before
+    if len(texts) > SKILLS_MAX:
+        raise InvalidField("skills", f"must have at most {SKILLS_MAX} entries")
+    wanted: list[PublicId] = list(dict.fromkeys(parse_public_id(text, "skills") for text in texts))
+    found = await catalog.find(conn, SKILL, wanted)
+    if len(found) != len(wanted):
+        raise InvalidField("skills", "contains an id that is not one of the skills")
+    return tuple(found[one] for one in wanted)
+
+
+router = Router(
+    "/api/client/job",
+    route_handlers=[get_jobs, my_jobs, job_details, create_job, update_job],
+    tags=["Jobs"],
+)

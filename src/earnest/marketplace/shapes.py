@@ -1,0 +1,79 @@
+"""What every part of the marketplace face writes in the same way.
+
+Ids are 24 hex digits under `_id`; times are ISO 8601 with milliseconds and `Z`; money is a JSON
+number in major units; texts are one line (`Line`) or several (`Text`).
+"""
+
+import unicodedata
+from typing import Annotated
+
+import msgspec
+
+from earnest.errors import InvalidField
+from earnest.web.guard import clean_text
+
+PAGE_ENTRIES_MAX = 100
+PAGE_MAX = 100_000
+
+Line = Annotated[str, msgspec.Meta(pattern=r"\A[^\t\n\r]*\Z", max_length=200)]
+Text = Annotated[str, msgspec.Meta(max_length=20_000)]
+
+
+class Message(msgspec.Struct):
+    """An answer that says only that it was done."""
+
+    message: str
+
+
+class Named(msgspec.Struct):
+    """A category or a skill inside another document."""
+
+    id: str = msgspec.field(name="_id")
+    name: str
+
+
+class Person(msgspec.Struct):
+    """A party inside another document; `email` is left out for who may not see it (D8)."""
+
+    id: str = msgspec.field(name="_id")
+    name: str
+    email: str | msgspec.UnsetType = msgspec.UNSET
+    profilePic: str | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
+
+
+def tidy(text: str) -> str:
+    """Text as it is stored: Unicode NFC, without blanks around it."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def given(text: str | None) -> str | None:
+    """A query parameter, where empty and the literal `undefined` of old clients mean absent."""
+    return None if text in (None, "", "undefined", "null") else text
+
+
+def page_number(text: str | None, field: str, default: int, most: int) -> int:
+    """A query parameter that counts from 1; more than `most` is taken as `most`.
+
+    Raises InvalidField for anything but ASCII digits.
+    """
+    text = given(text)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
+        raise InvalidField(field, "must be a whole number from 1")
+    return min(int(text), most)
+
+
+def search_text(text: str | None) -> str:
+    """What to look for, literally; "" for everything. Raises InvalidField."""
+    return clean_text(given(text) or "", "search")
+
+
+def choice(text: str | None, field: str, allowed: tuple[str, ...], default: str) -> str:
+    """A query parameter that is one of `allowed`. Raises InvalidField."""
+    text = given(text)
+    if text is None:
+        return default
+    if text not in allowed:
+        raise InvalidField(field, f"must be one of {', '.join(allowed)}")
+    return text

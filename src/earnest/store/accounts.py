@@ -1,0 +1,205 @@
+"""**Accounts**: who may sign in, and registrations that wait for their code.
+
+Invariant: one login per canonical e-mail address (`login_email_unique`); a login is made from a
+registration row, or by the operator, never from what a caller sends. A code is compared at most
+TRIES_MAX times: a try is taken before the comparison, in a statement of its own.
+"""
+
+import asyncpg
+import msgspec
+
+from earnest.domain.business import MARKETPLACE
+from earnest.domain.party import Role
+from earnest.errors import Conflict, Forbidden, Unauthenticated
+from earnest.ids import PublicId
+from earnest.store import keys
+
+CODE_SECONDS = 5 * 60
+TRIES_MAX = 5
+
+
+class Registration(msgspec.Struct, frozen=True):
+    """Who wants an account. `role` is client or freelancer."""
+
+    email: str
+    email_canonical: str
+    name: str
+    role: Role
+    password_hash: str
+    code_hash: bytes
+
+
+class Login(msgspec.Struct, frozen=True):
+    """An account, as the one who signs in needs it."""
+
+    key: int
+    public_id: PublicId
+    role: Role
+    status: str
+    name: str
+    email: str
+    picture: str
+    password_hash: str
+
+
+STATUS = """
+SELECT login.status FROM login
+INNER JOIN party ON login.party_id = party.id
+WHERE login.party_id = $1 AND party.public_id = $2
+"""
+
+FIND = """
+SELECT
+    p.id AS key,
+    p.public_id,
+    l.role,
+    l.status,
+    p.name,
+    p.email,
+    p.picture,
+    l.password_hash
+FROM login AS l
+INNER JOIN party AS p ON l.party_id = p.id
+WHERE l.email_canonical = $1
+"""
+
+EXISTS = "SELECT EXISTS (SELECT 1 FROM login WHERE email_canonical = $1)"
+
+# A second registration for the same address replaces the first, code and all.
+REGISTER = """
+INSERT INTO registration (
+    email_canonical, email, name, role, password_hash, code_hash, code_expires_at, tries_left,
+    created_at
+) VALUES (
+    $1, $2, $3, $4, $5, $6, business_now() + make_interval(secs => $7), $8, business_now()
+)
+ON CONFLICT (email_canonical) DO UPDATE SET
+    email = excluded.email,
+    name = excluded.name,
+    role = excluded.role,
+    password_hash = excluded.password_hash,
+    code_hash = excluded.code_hash,
+    code_expires_at = excluded.code_expires_at,
+    tries_left = excluded.tries_left,
+    created_at = excluded.created_at
+"""
+
+NEW_CODE = """
+UPDATE registration SET
+    code_hash = $2,
+    code_expires_at = business_now() + make_interval(secs => $3),
+    tries_left = $4
+WHERE email_canonical = $1
+RETURNING email
+"""
+
+TAKE_A_TRY = """
+UPDATE registration SET tries_left = tries_left - 1
+WHERE email_canonical = $1 AND tries_left > 0 AND code_expires_at > business_now()
+RETURNING email, email_canonical, name, role, password_hash, code_hash
+"""
+
+USE_UP = "DELETE FROM registration WHERE email_canonical = $1 AND code_hash = $2 RETURNING 1"
+
+PURGE = "DELETE FROM registration WHERE created_at < business_now() - INTERVAL '1 day'"
+
+INSERT_PARTY = """
+INSERT INTO party (id, public_id, business_id, name, email, created_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+
+INSERT_LOGIN = """
+INSERT INTO login (party_id, role, email_canonical, password_hash, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $5)
+"""
+
+
+def require_active(status: str | None) -> None:
+    """Raises Unauthenticated for a login that is gone, Forbidden for one that is blocked."""
+    if status is None:
+        raise Unauthenticated("User not found, try to signup")
+    if status != "Active":
+        raise Forbidden("Your account is blocked")
+
+
+async def get_status(conn: asyncpg.Connection, party_key: int, public_id: PublicId) -> str | None:
+    """`Active`, `Blocked`, or None when there is no such login."""
+    status: str | None = await conn.fetchval(STATUS, party_key, public_id)
+    return status
+
+
+async def find(conn: asyncpg.Connection, email_canonical: str) -> Login | None:
+    """The account with this address."""
+    row = await conn.fetchrow(FIND, email_canonical)
+    return None if row is None else msgspec.convert(dict(row), Login)
+
+
+async def exists(conn: asyncpg.Connection, email_canonical: str) -> bool:
+    """Whether somebody has an account with this address."""
+    found: bool = await conn.fetchval(EXISTS, email_canonical)
+    return found
+
+
+async def register(conn: asyncpg.Connection, wanted: Registration) -> None:
+    """Remember `wanted` until its code is typed."""
+    await conn.execute(
+        REGISTER,
+        wanted.email_canonical,
+        wanted.email,
+        wanted.name,
+        wanted.role,
+        wanted.password_hash,
+        wanted.code_hash,
+        CODE_SECONDS,
+        TRIES_MAX,
+    )
+
+
+async def replace_code(
+    conn: asyncpg.Connection, email_canonical: str, code_hash: bytes
+) -> str | None:
+    """A new code with new tries; the address to mail it to, None without a registration."""
+    email: str | None = await conn.fetchval(
+        NEW_CODE, email_canonical, code_hash, CODE_SECONDS, TRIES_MAX
+    )
+    return email
+
+
+async def take_a_try(conn: asyncpg.Connection, email_canonical: str) -> Registration | None:
+    """Use up one try of the code; None when it expired, is used up or never was."""
+    row = await conn.fetchrow(TAKE_A_TRY, email_canonical)
+    return None if row is None else msgspec.convert(dict(row), Registration)
+
+
+async def use_up(conn: asyncpg.Connection, registration: Registration) -> bool:
+    """Remove the registration that this code belongs to; False if somebody else just did."""
+    found = await conn.fetchval(USE_UP, registration.email_canonical, registration.code_hash)
+    return found is not None
+
+
+async def create(
+    conn: asyncpg.Connection,
+    *,
+    name: str,
+    email: str,
+    email_canonical: str,
+    role: Role,
+    password_hash: str,
+) -> PublicId:
+    """A party of the marketplace that can sign in. Raises Conflict for a taken address."""
+    fresh = await keys.draw(conn)
+    try:
+        await conn.execute(
+            INSERT_PARTY, fresh.key, fresh.public_id, MARKETPLACE, name, email, fresh.at
+        )
+        await conn.execute(INSERT_LOGIN, fresh.key, role, email_canonical, password_hash, fresh.at)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == "login_email_unique":
+            raise Conflict("User already exist") from None
+        raise
+    return fresh.public_id
+
+
+async def purge(conn: asyncpg.Connection) -> None:
+    """Forget registrations that nobody confirmed within a day."""
+    await conn.execute(PURGE)

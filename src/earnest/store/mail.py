@@ -1,0 +1,129 @@
+"""Outgoing **mail**: a letter is a row, written in the database transaction that causes it.
+
+The worker sends what is due; without an SMTP server (sandbox) the row in the mailbox is all
+there is. Real time, not business time, decides when a letter is due.
+"""
+
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+ATTEMPTS_MAX = 6
+LEASE_SECONDS = 120
+RETRY_SECONDS = (30, 120, 600, 3600, 6 * 3600)
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """What somebody gets to read. `code` and `link` repeat what stands in `body`."""
+
+    recipient: str
+    recipient_canonical: str
+    subject: str
+    body: str
+    code: str | None = None
+    link: str | None = None
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A leased letter: `attempts` counts this one."""
+
+    key: int
+    recipient: str
+    subject: str
+    body: str
+    attempts: int
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A letter as the sandbox mailbox shows it."""
+
+    recipient: str
+    subject: str
+    body: str
+    code: str | None
+    link: str | None
+    sent_at: datetime
+
+
+QUEUE = """
+INSERT INTO mail (recipient, recipient_canonical, subject, body, code, link, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, business_now())
+"""
+
+MAILBOX = """
+SELECT recipient, subject, body, code, link, created_at AS sent_at
+FROM mail
+WHERE recipient_canonical = $1
+ORDER BY id DESC
+LIMIT 100
+"""
+
+# Whoever takes a letter has LEASE_SECONDS to report; then it is due again.
+LEASE = """
+UPDATE mail SET attempts = attempts + 1, due_at = now() + make_interval(secs => $2)
+WHERE id IN (
+    SELECT id FROM mail
+    WHERE sent_at IS NULL AND failed_at IS NULL AND due_at <= now()
+    ORDER BY due_at
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING id AS key, recipient, subject, body, attempts
+"""
+
+SENT = """
+UPDATE mail SET
+    sent_at = now(),
+    body = CASE WHEN $2 THEN '' ELSE body END,
+    code = CASE WHEN $2 THEN NULL ELSE code END,
+    link = CASE WHEN $2 THEN NULL ELSE link END
+WHERE id = $1
+"""
+
+RETRY = """
+UPDATE mail SET due_at = now() + make_interval(secs => $2), last_error = $3 WHERE id = $1
+"""
+
+GIVE_UP = """
+UPDATE mail SET failed_at = now(), last_error = $2, body = '', code = NULL, link = NULL
+WHERE id = $1
+"""
+
+
+async def queue(conn: asyncpg.Connection, letter: Letter) -> None:
+    """Hand `letter` over to the worker, within the caller's database transaction."""
+    await conn.execute(
+        QUEUE,
+        letter.recipient,
+        letter.recipient_canonical,
+        letter.subject,
+        letter.body,
+        letter.code,
+        letter.link,
+    )
+
+
+async def mailbox(conn: asyncpg.Connection, recipient_canonical: str) -> list[Received]:
+    """The last 100 letters to somebody, newest first."""
+    rows = await conn.fetch(MAILBOX, recipient_canonical)
+    return [Received(**row) for row in rows]
+
+
+async def lease(conn: asyncpg.Connection, letters_max: int = 20) -> list[Due]:
+    """Letters to send now, each for this caller alone until the lease ends."""
+    rows = await conn.fetch(LEASE, letters_max, LEASE_SECONDS)
+    return [Due(**row) for row in rows]
+
+
+async def sent(conn: asyncpg.Connection, key: int, *, forget: bool) -> None:
+    """The mail server took it. `forget` empties what it said (production)."""
+    await conn.execute(SENT, key, forget)
+
+
+async def failed(conn: asyncpg.Connection, letter: Due, error: str, *, permanent: bool) -> None:
+    """The mail server did not take it: try again later, or give up."""
+    if permanent or letter.attempts >= ATTEMPTS_MAX:
+        await conn.execute(GIVE_UP, letter.key, error)
+    else:
+        await conn.execute(RETRY, letter.key, RETRY_SECONDS[letter.attempts - 1], error)

@@ -1,0 +1,138 @@
+"""Login **sessions**: families of refresh tokens, rotated at every use.
+
+Invariant: a token is good while its session is not revoked, its login is Active and it is not
+expired; once rotated it is good for GRACE_SECONDS more (browsers refresh in parallel, D19).
+Using it after that means that two people hold it, and revokes the whole family.
+Real time, not business time: a sandbox clock logs nobody out.
+"""
+
+import uuid
+
+import asyncpg
+import msgspec
+
+from earnest.domain.party import Role
+from earnest.errors import InvalidToken
+from earnest.ids import PublicId
+from earnest.store.accounts import require_active
+
+GRACE_SECONDS = 30
+
+
+class Rotated(msgspec.Struct, frozen=True):
+    """The owner of a session and the id of the token that follows."""
+
+    party: PublicId
+    role: Role
+    token_id: str
+
+
+OPEN = """
+WITH opened AS (
+    INSERT INTO session (id, party_id) VALUES ($1, $2) RETURNING id
+)
+INSERT INTO refresh_token (id, session_id, expires_at)
+SELECT $3, id, now() + make_interval(secs => $4) FROM opened
+"""
+
+# Both rows are locked: a rotation waits for a revocation and the other way round.
+FIND = """
+SELECT
+    t.session_id,
+    s.revoked_at IS NOT NULL AS is_revoked,
+    t.expires_at <= now() AS is_expired,
+    coalesce(t.rotated_at < now() - make_interval(secs => $2), FALSE) AS is_reused,
+    l.status,
+    l.role,
+    p.public_id AS party
+FROM refresh_token AS t
+INNER JOIN session AS s ON t.session_id = s.id
+INNER JOIN login AS l ON s.party_id = l.party_id
+INNER JOIN party AS p ON l.party_id = p.id
+WHERE t.id = $1
+FOR UPDATE OF t, s
+"""
+
+ROTATE = """
+WITH rotated AS (
+    UPDATE refresh_token SET rotated_at = coalesce(rotated_at, now()) WHERE id = $1
+    RETURNING session_id
+)
+INSERT INTO refresh_token (id, session_id, expires_at)
+SELECT $2, session_id, now() + make_interval(secs => $3) FROM rotated
+"""
+
+REVOKE = """
+UPDATE session SET revoked_at = now(), revoked_for = $2 WHERE id = $1 AND revoked_at IS NULL
+"""
+
+REVOKE_BY_TOKEN = """
+UPDATE session SET revoked_at = now(), revoked_for = $2
+WHERE revoked_at IS NULL AND id = (SELECT session_id FROM refresh_token WHERE id = $1)
+"""
+
+IS_ALIVE = """
+SELECT EXISTS (
+    SELECT 1 FROM refresh_token AS t
+    INNER JOIN session AS s ON t.session_id = s.id
+    INNER JOIN login AS l ON s.party_id = l.party_id
+    WHERE t.id = $1 AND s.revoked_at IS NULL AND t.expires_at > now() AND l.status = 'Active'
+)
+"""
+
+PURGE = "DELETE FROM refresh_token WHERE expires_at < now() - INTERVAL '1 day'"
+PURGE_EMPTY = """
+DELETE FROM session
+WHERE created_at < now() - INTERVAL '1 day'
+AND NOT EXISTS (SELECT 1 FROM refresh_token WHERE refresh_token.session_id = session.id)
+"""
+
+
+async def open_session(conn: asyncpg.Connection, party_key: int, refresh_seconds: int) -> str:
+    """A new session; the id of its first refresh token."""
+    token_id = uuid.uuid4()
+    await conn.execute(OPEN, uuid.uuid4(), party_key, token_id, refresh_seconds)
+    return token_id.hex
+
+
+async def rotate(conn: asyncpg.Connection, token_id: str, refresh_seconds: int) -> Rotated:
+    """Exchange a refresh token for its successor.
+
+    Raises InvalidToken, also after it revoked the session of a token that was used again, and
+    Forbidden when the owner is blocked.
+    """
+    async with conn.transaction():
+        row = await conn.fetchrow(FIND, _uuid(token_id), GRACE_SECONDS)
+        if row is None or row["is_revoked"] or row["is_expired"]:
+            raise InvalidToken
+        require_active(row["status"])
+        if not row["is_reused"]:
+            successor = uuid.uuid4()
+            await conn.execute(ROTATE, _uuid(token_id), successor, refresh_seconds)
+            return Rotated(PublicId(row["party"]), Role(row["role"]), successor.hex)
+        await conn.execute(REVOKE, row["session_id"], "a refresh token was used again")
+    raise InvalidToken
+
+
+async def close(conn: asyncpg.Connection, token_id: str) -> None:
+    """Log out: the session of this token ends, if it is still open."""
+    await conn.execute(REVOKE_BY_TOKEN, _uuid(token_id), "logout")
+
+
+async def is_alive(conn: asyncpg.Connection, token_id: str) -> bool:
+    """Whether this token may still name its owner, who must not be blocked."""
+    alive: bool = await conn.fetchval(IS_ALIVE, _uuid(token_id))
+    return alive
+
+
+async def purge(conn: asyncpg.Connection) -> None:
+    """Forget tokens that expired a day ago and the sessions that have none left."""
+    await conn.execute(PURGE)
+    await conn.execute(PURGE_EMPTY)
+
+
+def _uuid(token_id: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(hex=token_id)
+    except ValueError:
+        raise InvalidToken from None

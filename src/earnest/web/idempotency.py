@@ -1,0 +1,92 @@
+"""**Once**: the `Idempotency-Key` header, and carrying a plain-SQL request out at most once.
+
+Scope of a key = (caller, method and route template); its record holds a hash of method, concrete
+path, query and raw body, so the same key with anything else is refused.
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import msgspec
+from litestar import MediaType, Request, Response
+
+from earnest.domain.party import Actor
+from earnest.errors import InvalidField
+from earnest.store import idempotency
+from earnest.store.db import Pool
+from earnest.store.idempotency import Once, Reply
+from earnest.web.wire import WireResponse, encode
+
+HEADER = "Idempotency-Key"
+_KEY = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+
+
+async def once(
+    request: Request[Any, Any, Any], actor: Actor, moves_money: bool = False
+) -> Once | None:
+    """What the caller asked to have done once; None without the header.
+
+    Raises InvalidField for a header that is not 1 to 255 printable ASCII characters, or sent
+    twice.
+    """
+    keys = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
+    if not keys:
+        return None
+    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+        raise InvalidField(HEADER, "must be 1 to 255 printable ASCII characters")
+    scope = request.scope
+    digest = hashlib.sha256()
+    for part in (
+        scope["method"].encode(),
+        scope["path"].encode(),
+        scope["query_string"],
+        await request.body(),
+    ):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return Once(
+        principal=actor.name,
+        route=f"{scope['method']} {scope['path_template']}",
+        key=keys[0].decode("ascii"),
+        request_hash=digest.digest(),
+        moves_money=moves_money,
+    )
+
+
+def reply(status: int, body: msgspec.Struct) -> Reply:
+    """An answer, rendered."""
+    return Reply(status, encode(body))
+
+
+def respond(reply: Reply) -> Response[Any]:
+    """A rendered answer on its way out."""
+    headers = {"Idempotent-Replayed": "true"} if reply.replayed else None
+    return WireResponse(
+        reply.body, status_code=reply.status, media_type=MediaType.JSON, headers=headers
+    )
+
+
+async def carry_out(
+    pool: Pool, wanted: Once | None, work: Callable[[asyncpg.Connection], Awaitable[Reply]]
+) -> Reply:
+    """Run `work` in one database transaction; with a key, at most once and its reply kept.
+
+    Requests with the same key queue behind a lock that ends with the transaction, so that the
+    second one finds the record of the first.
+    """
+    async with pool.connection() as conn, conn.transaction():
+        if wanted is None:
+            return await work(conn)
+        await conn.execute(LOCK, int.from_bytes(wanted.scope[:8], "big", signed=True))
+        stored = await idempotency.find(conn, wanted)
+        if stored is not None:
+            return stored
+        done = await work(conn)
+        await idempotency.keep(conn, wanted, done)
+        return done
+
+
+LOCK = "SELECT pg_advisory_xact_lock($1)"

@@ -1,0 +1,116 @@
+"""**Problems**: every error as JSON, in the shape that both old and new clients read (D9).
+
+`application/problem+json` (RFC 9457) with `type`, `title`, `status`, `detail`, plus `error` and
+`message` with the same text as `detail`, the wire `code`, and `field` where one is to blame.
+Whatever is not a known refusal is logged and answered 500 without a word about its cause.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from earnest.errors import EarnestError, InvalidField, TooMany, Unavailable
+from earnest.web.guard import convert
+from earnest.web.wire import WireResponse
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """The body of every answer that is not a success."""
+
+    title: str
+    status: int
+    detail: str
+    error: str
+    message: str
+    code: str
+    type: str
+    field: str | None = None
+
+
+_LITESTAR = {
+    400: "The request is not valid.",
+    401: "Access denied. No token provided.",
+    404: "There is nothing here.",
+    405: "This method is not allowed here.",
+    413: "The body is too large.",
+    415: "Send JSON: Content-Type application/json, UTF-8, without Content-Encoding.",
+}
+
+
+def render(request: Request[Any, Any, Any], error: EarnestError) -> Response[Problem]:
+    """A refusal of our own."""
+    if error.status >= 500:
+        log.warning("request refused", code=error.code, path=request.scope.get("path_template"))
+    headers = {}
+    if isinstance(error, (TooMany, Unavailable)):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    field = error.field if isinstance(error, InvalidField) else None
+    return problem(error.status, error.code, error.message, field, headers)
+
+
+def render_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    """A refusal of the framework: its own texts may quote the request, so ours are used."""
+    if isinstance(error, ValidationException):
+        return render(request, _explain(request, error))
+    status = error.status_code
+    if status >= 500:
+        return render_unexpected(request, error)
+    headers = {}
+    if status == 405 and error.headers:
+        headers["Allow"] = error.headers["allow"]
+    code = HTTPStatus(status).name.lower()
+    return problem(status, code, _LITESTAR.get(status, HTTPStatus(status).phrase), None, headers)
+
+
+def render_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """A mistake of ours: the log has it, the answer has nothing."""
+    log.error("request failed", path=request.scope.get("path_template"), exc_info=error)
+    return problem(500, "internal_error", "Internal server error", None, {})
+
+
+def problem(
+    status: int, code: str, text: str, field: str | None, headers: dict[str, str]
+) -> Response[Problem]:
+    """The answer itself."""
+    body = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=text,
+        error=text,
+        message=text,
+        code=code,
+        type=f"urn:earnest:problem:{code}",
+        field=field,
+    )
+    return WireResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _explain(request: Request[Any, Any, Any], error: ValidationException) -> EarnestError:
+    """What Litestar found missing or malformed outside a body that `guard` has read."""
+    found = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
+    name = str(found.get("key", ""))
+    field = request.route_handler.parsed_data_field
+    if name == "data" and field is not None:
+        try:
+            convert({}, field.annotation)  # no body at all: name the first field it should have
+        except EarnestError as missing:
+            return missing
+    return InvalidField(name or "request", "is not valid")
+
+
+HANDLERS: ExceptionHandlersMap = {
+    EarnestError: render,
+    HTTPException: render_litestar,
+    Exception: render_unexpected,
+}

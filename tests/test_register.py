@@ -1,0 +1,159 @@
+"""Registering: a code goes to the mailbox, and the account is made from what was registered."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from web import PASSWORD, Caller, Cast, problem
+
+CAROL = {"name": "Carol", "email": "Carol@Example.com", "password": PASSWORD, "role": "client"}
+
+
+async def mailed_code(api: Caller, email: str) -> str:
+    letters = (await api.get("/sandbox/mailbox", params={"to": email})).json()
+    return str(letters[0]["code"])
+
+
+async def register(api: Caller, **other: Any) -> dict[str, Any]:
+    """Register Carol; what she then sends with the code."""
+    wanted = CAROL | other
+    answer = await api.post("/api/auth/register", json=wanted)
+    assert (answer.status_code, answer.json()) == (200, {"message": "OTP has been sent"})
+    code = await mailed_code(api, wanted["email"])
+    return {
+        "email": wanted["email"],
+        "otp": code,
+        "userData": wanted | {"confirmPassword": wanted["password"]},
+    }
+
+
+async def test_it_leads_from_the_mailed_code_to_a_job_and_an_application(served: Any) -> None:
+    """The whole way over a real socket: register, verify, sign in, post a job, apply."""
+    api = served
+    tokens = {}
+    for name, role in (("Carol", "client"), ("Dave", "freelancer")):
+        email = f"{name}@example.com"
+        confirmed = await api.post(
+            "/api/auth/verify-otp", json=await register(api, name=name, email=email, role=role)
+        )
+        assert (confirmed.status_code, confirmed.json()) == (
+            201,
+            {"message": "Signup successful"},
+        )
+        signed_in = await api.post("/api/auth/login", json={"email": email, "password": PASSWORD})
+        assert signed_in.status_code == 200
+        tokens[role] = {"Authorization": f"Bearer {signed_in.json()['accessToken']}"}
+    applied = await api.post(
+        "/api/freelancer/jobs/apply-job/66aa00000000000000000a01", headers=tokens["freelancer"]
+    )
+    assert problem(applied, 404)["error"] == "Job not found"
+
+
+async def test_it_tells_only_the_mailbox_that_an_address_is_taken(cast: Cast, api: Caller) -> None:
+    answer = await api.post("/api/auth/register", json=CAROL | {"email": cast.alice.email})
+    assert (answer.status_code, answer.json()) == (200, {"message": "OTP has been sent"})
+    letters = (await api.get("/sandbox/mailbox", params={"to": cast.alice.email})).json()
+    assert letters[0]["subject"] == "You already have an account"
+    assert letters[0]["code"] is None
+
+
+async def test_it_makes_no_administrators(api: Caller) -> None:
+    problem(await api.post("/api/auth/register", json=CAROL | {"role": "admin"}), 403)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("email", "carol"),
+        ("email", "carol@"),
+        ("email", "carol@example..com"),
+        ("email", "c\u212aarol@example.com"),
+        ("email", "carol\uff20example.com"),
+        ("email", 7),
+        ("password", "Ab1$"),
+        ("password", "sunshine$9"),
+        ("password", "SUNSHINE$9"),
+        ("password", "Sunshine$"),
+        ("password", "Sunshine9"),
+        ("password", "Aa1$" * 40),
+        ("role", "owner"),
+        ("name", " "),
+        ("name", None),
+    ],
+)
+async def test_it_refuses_what_cannot_be_right(api: Caller, field: str, value: object) -> None:
+    answer = await api.post("/api/auth/register", json=CAROL | {field: value})
+    assert problem(answer, 400)["field"] == field
+    assert (await api.get("/sandbox/mailbox", params={"to": CAROL["email"]})).json() == []
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"role": "admin"},
+        {"role": "freelancer"},
+        {"name": "Mallory"},
+        {"email": "mallory@example.com"},
+        {"password": "Moon$hine9"},
+    ],
+)
+async def test_it_refuses_user_data_that_differs(api: Caller, stated: dict[str, str]) -> None:
+    sent = await register(api)
+    sent["userData"] |= stated
+    problem(await api.post("/api/auth/verify-otp", json=sent), 400)
+    answer = await api.post(
+        "/api/auth/login", json={"email": CAROL["email"], "password": CAROL["password"]}
+    )
+    problem(answer, 404)
+
+
+async def test_it_takes_a_code_once(api: Caller) -> None:
+    sent = await register(api)
+    answers = await asyncio.gather(*(api.post("/api/auth/verify-otp", json=sent) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 400, 400, 400]
+
+
+async def test_it_compares_a_code_five_times_at_most(api: Caller) -> None:
+    sent = await register(api)
+    wrong = f"{(int(sent['otp']) + 1) % 1_000_000:06d}"
+    answers = await asyncio.gather(
+        *(api.post("/api/auth/verify-otp", json=sent | {"otp": wrong}) for _ in range(100))
+    )
+    texts = [problem(answer, 400)["error"] for answer in answers]
+    assert texts.count("The code is not correct") == 5
+    problem(await api.post("/api/auth/verify-otp", json=sent), 400)
+
+
+async def test_it_lets_the_owner_in_with_a_new_code(api: Caller) -> None:
+    sent = await register(api)
+    for _ in range(5):
+        await api.post("/api/auth/verify-otp", json=sent | {"otp": "x"})
+    assert (await api.post("/api/auth/resend-otp", json={"email": CAROL["email"]})).json() == {
+        "message": "OTP has been sent"
+    }
+    sent["otp"] = await mailed_code(api, CAROL["email"])
+    assert (await api.post("/api/auth/verify-otp", json=sent)).status_code == 201
+
+
+async def test_it_forgets_a_code_after_five_minutes(api: Caller) -> None:
+    sent = await register(api)
+    moved = await api.post("/sandbox/clock", json={"advance_seconds": 301})
+    assert moved.json()["advance_seconds"] == 301
+    assert problem(await api.post("/api/auth/verify-otp", json=sent), 400)["error"] == (
+        "The code has expired, ask for a new one"
+    )
+
+
+async def test_it_mails_nothing_to_an_address_that_did_not_register(api: Caller) -> None:
+    answer = await api.post("/api/auth/resend-otp", json={"email": "nobody@example.com"})
+    assert answer.status_code == 200
+    mailbox = await api.get("/sandbox/mailbox", params={"to": "nobody@example.com"})
+    assert mailbox.json() == []
+
+
+async def test_it_names_the_missing_password(api: Caller) -> None:
+    sent = await register(api)
+    del sent["userData"]["password"]
+    answer = await api.post("/api/auth/verify-otp", json=sent)
+    assert problem(answer, 400)["field"] == "userData.password"

@@ -1,0 +1,189 @@
+"""HTTP fixtures: the real application on a real database, and the cast that uses it.
+
+    async def test_it_...(cast): answer = await cast.alice.post("/api/...", json={...})
+
+Alice buys, Bob sells, Mallory is another client, Mallet another freelancer, Olga operates.
+`api` is nobody: a client without a token. `served` is the application behind a real socket.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import uvicorn
+from argon2 import PasswordHasher
+from earnest.settings import Settings
+from litestar import Litestar
+
+from earnest.app import build_app
+from earnest.domain.party import Actor, Role
+from earnest.ids import key_of
+from earnest.store import accounts, catalog
+from earnest.store.catalog import CATEGORY, SKILL
+from earnest.store.db import Pool
+
+PASSWORD = "Sun$hine9"
+# Cheap on purpose: the product's own cost is for tests that register and sign in.
+PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+SECRET_KEY = b"a secret of the tests, 32 bytes!"
+UNKNOWN_ID = "66aa00000000000000000a01"
+
+
+class Caller(httpx.AsyncClient):
+    """An HTTP client with somebody's access token."""
+
+    name: str
+    email: str
+    id: str
+    actor: Actor
+
+
+class Cast(msgspec.Struct, frozen=True):
+    """Everybody, signed in; the labels that a job needs."""
+
+    alice: Caller
+    bob: Caller
+    mallory: Caller
+    mallet: Caller
+    olga: Caller
+    category: str
+    skill: str
+
+    def job(self, **other: Any) -> dict[str, Any]:
+        """The body of a job as a client sends it."""
+        return {
+            "userId": self.alice.id,
+            "title": "Logo for a bakery",
+            "description": "A logo, three drafts.",
+            "rate": 12000,
+            "experienceLevel": "Beginner",
+            "location": "Pune",
+            "category": self.category,
+            "skills": [self.skill],
+            **other,
+        }
+
+    async def post_job(self, **other: Any) -> str:
+        """Alice's new job; its id."""
+        made = await self.alice.post("/api/client/job/create-job", json=self.job(**other))
+        assert made.status_code == 200, made.text
+        return str(made.json()["job"]["_id"])
+
+
+@pytest.fixture
+def settings(database: Any) -> Settings:
+    """Sandbox settings on this test's database."""
+    return make_settings(database.app_dsn)
+
+
+def make_settings(dsn: str, **other: Any) -> Settings:
+    """Settings as `serve` would read them, with `other` switches."""
+    return Settings(
+        database_url=dsn,
+        secret_key=SECRET_KEY,
+        client_url="http://localhost:5173",
+        **other,
+    )
+
+
+@pytest.fixture
+async def app(settings: Settings, pool: Pool) -> AsyncIterator[Litestar]:
+    """The application, started."""
+    made = build_app(settings, pool)
+    async with made.lifespan():
+        yield made
+
+
+def caller(app: Litestar, **headers: str) -> Caller:
+    """A client of `app` in this process."""
+    return Caller(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", headers=headers)
+
+
+@pytest.fixture
+async def api(app: Litestar) -> AsyncIterator[Caller]:
+    """Nobody in particular."""
+    async with caller(app) as nobody:
+        yield nobody
+
+
+async def sign_up(app: Litestar, name: str, role: Role) -> Caller:
+    """An account with PASSWORD, and a client with its token."""
+    email = f"{name.lower()}@example.com"
+    pool: Pool = app.state.pool
+    async with pool.connection() as conn, conn.transaction():
+        party = await accounts.create(
+            conn,
+            name=name,
+            email=email,
+            email_canonical=email,
+            role=role,
+            password_hash=PASSWORD_HASH,
+        )
+    token = app.state.access_tokens.issue(party, role)
+    signed_in = caller(app, Authorization=f"Bearer {token}")
+    signed_in.name, signed_in.email, signed_in.id = name, email, party
+    signed_in.actor = Actor(role, key_of(party), party)
+    return signed_in
+
+
+@pytest.fixture
+async def cast(app: Litestar) -> AsyncIterator[Cast]:
+    """The people of every test."""
+    pool: Pool = app.state.pool
+    async with pool.connection() as conn, conn.transaction():
+        design = await catalog.add(conn, CATEGORY, "Design")
+        drawing = await catalog.add(conn, SKILL, "Drawing")
+    everybody = Cast(
+        alice=await sign_up(app, "Alice", Role.CLIENT),
+        bob=await sign_up(app, "Bob", Role.FREELANCER),
+        mallory=await sign_up(app, "Mallory", Role.CLIENT),
+        mallet=await sign_up(app, "Mallet", Role.FREELANCER),
+        olga=await sign_up(app, "Olga", Role.ADMIN),
+        category=design.public_id,
+        skill=drawing.public_id,
+    )
+    yield everybody
+    for one in (
+        everybody.alice,
+        everybody.bob,
+        everybody.mallory,
+        everybody.mallet,
+        everybody.olga,
+    ):
+        await one.aclose()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn inside a test: it leaves the signals of the test run alone."""
+
+    def install_signal_handlers(self) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+async def served(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
+    """The application behind a socket on 127.0.0.1."""
+    server = _Server(uvicorn.Config(app, port=0, lifespan="off", log_level="warning"))
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        yield client
+    server.should_exit = True
+    await running
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The body of a refusal, which must have the shape of every refusal (D9)."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == status
+    assert body["error"] == body["message"] == body["detail"] != ""
+    assert body["title"]
+    assert body["type"].startswith("urn:earnest:problem:")
+    return body
