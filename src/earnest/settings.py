@@ -32,7 +32,7 @@ class BadSetting(EarnestError):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What `read_settings` returns. Empty strings mean "not set"."""
+    """What `read_settings` returns. Empty means "not set"."""
 
     env: Annotated[
         Literal["sandbox", "production"],
@@ -63,13 +63,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=600, description="after which the database gives up a statement")
     ] = 30
     secret_key: Annotated[
-        str,
+        bytes,
         Meta(
             description="at least 32 bytes that sign and encrypt; generated into the data"
             " directory outside production; changing it signs everybody out",
             extra={"secret": True},
         ),
-    ] = ""
+    ] = b""
     public_url: Annotated[
         str,
         Meta(
@@ -189,7 +189,7 @@ def with_secret_key(settings: Settings) -> Settings:
             pass
         finally:
             fresh.unlink()
-    return msgspec.structs.replace(settings, secret_key=path.read_text().strip())
+    return msgspec.structs.replace(settings, secret_key=path.read_bytes().strip())
 
 
 _TYPES = get_type_hints(Settings, include_extras=True)
@@ -200,7 +200,7 @@ def _parse(field: str, text: str) -> Any:
     extra = _meta(field).extra or {}
     try:
         value = _convert(get_args(kind)[0], text)
-        if not isinstance(value, Path):
+        if not isinstance(value, (Path, bytes)):
             msgspec.convert(value, kind)
     except (ValueError, msgspec.ValidationError) as error:
         shown = "what was given" if extra.get("secret") else repr(text)
@@ -221,6 +221,8 @@ def _convert(kind: Any, text: str) -> Any:
         if text.lower() not in spoken:
             raise ValueError("expected 1 or 0 (true or false, on or off)")
         return spoken[text.lower()]
+    if kind is bytes:
+        return text.encode()
     if kind is Path:
         return Path(text).expanduser()
     if kind == tuple[str, ...]:
@@ -244,7 +246,7 @@ def _check_url(field: str, text: str, schemes: tuple[str, ...]) -> None:
 
 def _check(settings: Settings) -> None:
     """What no single variable can tell."""
-    key_bytes = len(settings.secret_key.encode())
+    key_bytes = len(settings.secret_key)
     if settings.is_production and not settings.secret_key:
         raise BadSetting(
             "EARNEST_SECRET_KEY",
@@ -280,7 +282,7 @@ def settings_reference() -> str:
         default = field.default
         shown = (
             ""
-            if default in ("", None, ())
+            if default in ("", b"", ())
             else f"`{int(default)}`"
             if isinstance(default, bool)
             else f"`{default}`"
