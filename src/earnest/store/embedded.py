@@ -35,7 +35,6 @@ from earnest.store.db import DatabaseRefused
 from earnest.store.server_account import ServerAccount
 
 START_SECONDS_MAX = 120
-STOP_SECONDS_MAX = 12
 PORT = 5432  # only names the socket: nothing listens on TCP
 
 INITDB: tuple[str, ...] = (
@@ -283,13 +282,13 @@ class Embedded:
 
     def _stop(self) -> None:
         """Fast, that is with a checkpoint; immediately, if that takes too long (it recovers)."""
-        for mode in ("fast", "immediate"):
+        for mode, seconds_max in (("fast", 10), ("immediate", 5)):
             if self._pid_of_server() is None:
                 return
             with contextlib.suppress(DatabaseRefused):
                 self._account.run(
                     "pg_ctl", "stop", "--pgdata", self.pgdata, "--silent", "--wait",
-                    f"--mode={mode}", f"--timeout={STOP_SECONDS_MAX}",
+                    f"--mode={mode}", f"--timeout={seconds_max}",
                 )  # fmt: skip
 
     def _pid_file(self) -> PidFile | None:

@@ -1,0 +1,180 @@
+"""The command line. A **command** reads the settings, opens the database and calls one thing.
+
+Invariant: answers go to standard output (JSON with --json), all else to standard error; the exit
+code is 0, or 1 with the reason.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from earnest import __version__
+from earnest.settings import Settings, read_settings
+
+app = App(name="earnest", help="A self-hosted escrow contracts server.", version=__version__)
+db_app = App(name="db", help="The database: bring it up to date, look at it.")
+admin_app = App(name="admin", help="Administrators, who approve releases and refunds.")
+app.command(db_app)
+app.command(admin_app)
+
+Data = Annotated[
+    Path | None,
+    Parameter(name="--data", help="data directory, above EARNEST_DATA_DIR [default: data]"),
+]
+AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="answer in JSON")]
+Host = Annotated[str, Parameter(help="address to listen on; 0.0.0.0 is everywhere")]
+Port = Annotated[int, Parameter(help="port to listen on; 0 takes a free one")]
+Workers = Annotated[
+    int | None, Parameter(help="API processes [default: the number of cores less one]")
+]
+
+
+# -- serving --------------------------------------------------------------------------------
+
+
+@app.command
+def serve(
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    data: Data = None,
+    workers: Workers = None,
+) -> None:
+    """Migrate, then serve the API and run the worker until SIGTERM or Ctrl-C."""
+    from earnest import supervisor
+
+    supervisor.serve(
+        _settings(data),
+        host=host,
+        port=port,
+        workers=workers or supervisor.default_workers(),
+        has_public_url="EARNEST_PUBLIC_URL" in os.environ,
+    )
+
+
+@app.command
+def demo(*, host: Host = "127.0.0.1", port: Port = 8000, data: Data = None) -> None:
+    """Serve a seeded story: who is who, where the money is, curl lines to paste."""
+    from earnest import demo as story
+
+    story.run(_settings(data), host=host, port=port)
+
+
+@app.command
+def worker(*, data: Data = None) -> None:
+    """Run one more worker against the database, without an API."""
+    from earnest import serving
+    from earnest.database import opened
+
+    serving.log_to_stderr()
+    with opened(_settings(data), _say) as database:
+        asyncio.run(serving.run_worker(database.settings))
+
+
+# -- the database ---------------------------------------------------------------------------
+
+
+@db_app.command
+def migrate(*, data: Data = None) -> None:
+    """Apply the migrations that the database lacks."""
+    from earnest.database import opened
+
+    with opened(_settings(data), _say):
+        print("The database is up to date.")
+
+
+@db_app.command
+def status(*, data: Data = None, as_json: AsJson = False) -> None:
+    """Which migrations are applied, and which are pending (then the exit code is 1)."""
+    from earnest.database import migration_status, opened
+
+    with opened(_settings(data), _say, create=False, migrated=False) as database:
+        found = asyncio.run(migration_status(database.settings))
+    lines = [f"applied  {name}" for name in found["applied"]]
+    lines += [f"pending  {name}" for name in found["pending"]]
+    _answer(found, as_json, lines)
+    sys.exit(1 if found["pending"] else 0)
+
+
+@db_app.command
+def psql(
+    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="after --, for psql")],
+    data: Data = None,
+) -> None:
+    """Run psql as the owner of the database: earnest db psql -- -c 'SELECT 1'."""
+    from earnest.database import opened
+    from earnest.store import binaries
+
+    with opened(_settings(data), _say, migrated=False) as database:
+        settings = database.settings
+        url = settings.migrate_database_url or settings.database_url
+        done = subprocess.run([binaries.program("psql"), *arguments, url], check=False)
+    sys.exit(done.returncode)
+
+
+# -- people and books -----------------------------------------------------------------------
+
+
+@admin_app.command
+def create(
+    *, email: str, password: str, name: str = "", data: Data = None, as_json: AsJson = False
+) -> None:
+    """Make an administrator account.
+
+    Parameters
+    ----------
+    email
+        the address to sign in with
+    password
+        the first password
+    name
+        as others see it [default: the part of the address before the @]
+    """
+    from earnest.actions.accounts import create_admin
+    from earnest.database import opened, pooled
+
+    with opened(_settings(data), _say) as database:
+        made = asyncio.run(
+            pooled(database.settings, lambda pool: create_admin(pool, email, password, name))
+        )
+    _answer({"id": made, "email": email}, as_json, [f"{email} is an administrator now."])
+
+
+@app.command
+def verify(*, data: Data = None, as_json: AsJson = False) -> None:
+    """Check every invariant of the books; exit 1 and name the first row that breaks one."""
+    from earnest.database import opened
+    from earnest.ledger import verify as books
+
+    with opened(_settings(data), _say, create=False, migrated=False) as database:
+        sys.exit(books.run(database.settings.database_url, as_json=as_json))
+
+
+@app.command
+def docs() -> None:
+    """Regenerate what is generated: schema.sql and docs/reference (in a checkout)."""
+    from earnest import generated
+
+    for path in generated.write_all(_say):
+        print(path)
+
+
+# -- common ground --------------------------------------------------------------------------
+
+
+def _settings(data: Path | None) -> Settings:
+    return read_settings() if data is None else read_settings(data_dir=data)
+
+
+def _answer(found: Any, as_json: bool, lines: list[str]) -> None:
+    print(json.dumps(found) if as_json else "\n".join(lines))
+
+
+def _say(text: str) -> None:
+    print(f"earnest: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,908 @@
+CREATE SCHEMA sandbox;
+
+CREATE FUNCTION public.account_currency(account bigint) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (((account >> 47) & (1023)::bigint))::integer;
+
+CREATE FUNCTION public.account_kind(account bigint) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((account >> 57))::integer;
+
+CREATE TABLE public.business_clock (
+    singleton boolean DEFAULT true NOT NULL,
+    advance_seconds bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT business_clock_forward_only CHECK ((advance_seconds >= 0)),
+    CONSTRAINT business_clock_one_row CHECK (singleton)
+);
+
+CREATE FUNCTION public.business_now() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (statement_timestamp() + (SELECT make_interval(secs => (business_clock.advance_seconds)::double precision) AS make_interval FROM public.business_clock));
+
+CREATE TABLE public.contract (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    business_id integer NOT NULL,
+    number text NOT NULL,
+    buyer_id bigint NOT NULL,
+    seller_id bigint NOT NULL,
+    job_id bigint,
+    currency text NOT NULL,
+    amount_minor bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    version integer NOT NULL,
+    commit_id bigint NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    agreement text NOT NULL,
+    work text NOT NULL,
+    dispute text NOT NULL,
+    tranches text[] NOT NULL,
+    funded_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    started_at timestamp with time zone,
+    ongoing_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    cancelled_by text,
+    cancelled_work text,
+    cancel_reason text NOT NULL,
+    cancel_reason_description text NOT NULL,
+    refund_requested_at timestamp with time zone,
+    unclaimed boolean NOT NULL,
+    event_seq integer NOT NULL,
+    event_head bytea NOT NULL,
+    live boolean GENERATED ALWAYS AS ((agreement = ANY (ARRAY['draft'::text, 'pending'::text, 'accepted'::text]))) STORED,
+    CONSTRAINT contract_agreement_known CHECK ((agreement = ANY (ARRAY['draft'::text, 'pending'::text, 'accepted'::text, 'rejected'::text, 'expired'::text, 'cancelled'::text, 'terminated'::text]))),
+    CONSTRAINT contract_amount_positive CHECK ((amount_minor > 0)),
+    CONSTRAINT contract_dispute_known CHECK ((dispute = ANY (ARRAY['none'::text, 'open'::text, 'resolved'::text]))),
+    CONSTRAINT contract_tranches_known CHECK ((((cardinality(tranches) >= 1) AND (cardinality(tranches) <= 100)) AND (tranches <@ ARRAY['unfunded'::text, 'awaiting_payment'::text, 'held'::text, 'release_requested'::text, 'released'::text, 'refund_pending'::text, 'refunded'::text, 'split'::text]))),
+    CONSTRAINT contract_two_parties CHECK ((buyer_id <> seller_id)),
+    CONSTRAINT contract_work_known CHECK ((work = ANY (ARRAY['not_started'::text, 'started'::text, 'ongoing'::text, 'delivered'::text, 'completed'::text])))
+)
+WITH (fillfactor='85');
+
+CREATE TABLE public.contract_terms (
+    contract_id bigint NOT NULL,
+    commit_id bigint NOT NULL,
+    terms text NOT NULL
+);
+
+CREATE TABLE public.event (
+    id bigint NOT NULL,
+    commit_id bigint NOT NULL,
+    contract_id bigint,
+    seq integer,
+    subject text NOT NULL,
+    type text NOT NULL,
+    actor text NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    body text NOT NULL,
+    hash bytea,
+    CONSTRAINT event_chain_complete CHECK ((((contract_id IS NULL) AND (seq IS NULL) AND (hash IS NULL)) OR ((contract_id IS NOT NULL) AND (seq IS NOT NULL) AND (hash IS NOT NULL))))
+);
+
+CREATE TABLE public.idempotency_key (
+    scope bytea NOT NULL,
+    commit_id bigint NOT NULL,
+    principal text NOT NULL,
+    route text NOT NULL,
+    key text NOT NULL,
+    request_hash bytea NOT NULL,
+    status smallint NOT NULL,
+    reply bytea NOT NULL,
+    moves_money boolean NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.payment (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    business_id integer NOT NULL,
+    job_id bigint,
+    buyer_id bigint NOT NULL,
+    seller_id bigint NOT NULL,
+    provider_account_id smallint NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    version integer NOT NULL,
+    commit_id bigint NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    contract_id bigint,
+    session_id text,
+    session_url text NOT NULL,
+    session_expires_at timestamp with time zone,
+    provider_payment_id text,
+    captured_at timestamp with time zone,
+    CONSTRAINT payment_amount_positive CHECK ((amount_minor > 0)),
+    CONSTRAINT payment_state_known CHECK ((state = ANY (ARRAY['opening'::text, 'open'::text, 'processing'::text, 'expired'::text, 'failed'::text, 'captured'::text, 'parked'::text, 'refunded'::text])))
+);
+
+CREATE TABLE public.provider_event (
+    provider text NOT NULL,
+    event_id text NOT NULL,
+    commit_id bigint NOT NULL,
+    type text NOT NULL,
+    session_id text,
+    outcome text NOT NULL,
+    reason text NOT NULL,
+    took_money boolean NOT NULL,
+    payload bytea NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    CONSTRAINT provider_event_outcome_known CHECK ((outcome = ANY (ARRAY['applied'::text, 'ignored'::text, 'parked'::text, 'quarantined'::text])))
+);
+
+CREATE TABLE public.transfer (
+    id bigint NOT NULL,
+    commit_id bigint NOT NULL,
+    movement text NOT NULL,
+    debit bigint NOT NULL,
+    credit bigint NOT NULL,
+    amount_minor bigint NOT NULL,
+    contract_id bigint,
+    payment_id bigint,
+    reverses_id bigint,
+    occurred_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    xid bigint NOT NULL,
+    CONSTRAINT transfer_amount_positive CHECK ((amount_minor > 0)),
+    CONSTRAINT transfer_one_currency CHECK ((((debit >> 47) & (1023)::bigint) = ((credit >> 47) & (1023)::bigint))),
+    CONSTRAINT transfer_two_accounts CHECK ((debit <> credit))
+);
+
+CREATE FUNCTION public.commit_changes(contracts public.contract[], terms public.contract_terms[], payments public.payment[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+DECLARE
+    lost bigint[];
+    behind bigint[];
+    accounts bigint[];
+    deltas bigint[];
+    debited integer;
+    touched integer;
+    this_xid bigint;
+BEGIN
+    -- Who comes too late? Contracts are left to the compare-and-swap below.
+    SELECT coalesce(array_agg(late.commit_id), '{}') INTO lost
+    FROM (
+        SELECT r.commit_id FROM unnest(replies) AS r
+        JOIN idempotency_key AS k ON k.scope = r.scope
+        UNION ALL
+        SELECT i.commit_id FROM unnest(inbox) AS i
+        JOIN provider_event AS e ON e.provider = i.provider AND e.event_id = i.event_id
+        UNION ALL
+        SELECT n.commit_id FROM unnest(payments) AS n
+        LEFT JOIN payment AS p ON p.id = n.id
+        WHERE n.version > 1 AND p.version IS DISTINCT FROM n.version - 1
+    ) AS late;
+
+    IF cardinality(contracts) > 0 THEN
+        WITH swapped AS (
+            UPDATE contract AS c SET
+                version = n.version,
+                commit_id = n.commit_id,
+                updated_at = n.updated_at,
+                agreement = n.agreement,
+                work = n.work,
+                dispute = n.dispute,
+                tranches = n.tranches,
+                funded_at = n.funded_at,
+                settled_at = n.settled_at,
+                started_at = n.started_at,
+                ongoing_at = n.ongoing_at,
+                completed_at = n.completed_at,
+                cancelled_at = n.cancelled_at,
+                cancelled_by = n.cancelled_by,
+                cancelled_work = n.cancelled_work,
+                cancel_reason = n.cancel_reason,
+                cancel_reason_description = n.cancel_reason_description,
+                refund_requested_at = n.refund_requested_at,
+                unclaimed = n.unclaimed,
+                event_seq = n.event_seq,
+                event_head = n.event_head
+            FROM unnest(contracts) AS n
+            WHERE c.id = n.id AND c.version = n.version - 1 AND n.commit_id <> ALL (lost)
+            RETURNING n.commit_id
+        )
+        SELECT coalesce(array_agg(n.commit_id), '{}') INTO behind
+        FROM unnest(contracts) AS n
+        WHERE n.version > 1 AND n.commit_id NOT IN (SELECT s.commit_id FROM swapped AS s);
+        lost := lost || behind;
+
+        INSERT INTO contract (
+            id, public_id, business_id, number, buyer_id, seller_id, job_id, currency,
+            amount_minor, created_at, version, commit_id, updated_at, agreement, work, dispute,
+            tranches, funded_at, settled_at, started_at, ongoing_at, completed_at, cancelled_at,
+            cancelled_by, cancelled_work, cancel_reason, cancel_reason_description,
+            refund_requested_at, unclaimed, event_seq, event_head
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.number, n.buyer_id, n.seller_id, n.job_id,
+            n.currency, n.amount_minor, n.created_at, n.version, n.commit_id, n.updated_at,
+            n.agreement, n.work, n.dispute, n.tranches, n.funded_at, n.settled_at, n.started_at,
+            n.ongoing_at, n.completed_at, n.cancelled_at, n.cancelled_by, n.cancelled_work,
+            n.cancel_reason, n.cancel_reason_description, n.refund_requested_at, n.unclaimed,
+            n.event_seq, n.event_head
+        FROM unnest(contracts) AS n
+        WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+
+        INSERT INTO contract_terms (contract_id, commit_id, terms)
+        SELECT t.contract_id, t.commit_id, t.terms FROM unnest(terms) AS t
+        WHERE t.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(payments) > 0 THEN
+        UPDATE payment AS p SET
+            version = n.version,
+            commit_id = n.commit_id,
+            updated_at = n.updated_at,
+            state = n.state,
+            contract_id = n.contract_id,
+            session_id = n.session_id,
+            session_url = n.session_url,
+            session_expires_at = n.session_expires_at,
+            provider_payment_id = n.provider_payment_id,
+            captured_at = n.captured_at
+        FROM unnest(payments) AS n
+        WHERE p.id = n.id AND p.version = n.version - 1 AND n.commit_id <> ALL (lost);
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> (
+            SELECT count(*) FROM unnest(payments) AS n
+            WHERE n.version > 1 AND n.commit_id <> ALL (lost)
+        ) THEN
+            RAISE EXCEPTION 'a payment moved during the commit' USING ERRCODE = 'EA001';
+        END IF;
+
+        INSERT INTO payment (
+            id, public_id, business_id, job_id, buyer_id, seller_id, provider_account_id,
+            amount_minor, currency, created_at, version, commit_id, updated_at, state,
+            contract_id, session_id, session_url, session_expires_at, provider_payment_id,
+            captured_at
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.job_id, n.buyer_id, n.seller_id,
+            n.provider_account_id, n.amount_minor, n.currency, n.created_at, n.version,
+            n.commit_id, n.updated_at, n.state, n.contract_id, n.session_id, n.session_url,
+            n.session_expires_at, n.provider_payment_id, n.captured_at
+        FROM unnest(payments) AS n
+        WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(inbox) > 0 THEN
+        INSERT INTO provider_event (
+            provider, event_id, commit_id, type, session_id, outcome, reason, took_money,
+            payload, received_at
+        )
+        SELECT
+            i.provider, i.event_id, i.commit_id, i.type, i.session_id, i.outcome, i.reason,
+            i.took_money, i.payload, i.received_at
+        FROM unnest(inbox) AS i
+        WHERE i.commit_id <> ALL (lost);
+    END IF;
+
+    INSERT INTO event (
+        id, commit_id, contract_id, seq, subject, type, actor, recorded_at, body, hash
+    )
+    SELECT
+        e.id, e.commit_id, e.contract_id, e.seq, e.subject, e.type, e.actor, e.recorded_at,
+        e.body, e.hash
+    FROM unnest(events) AS e
+    WHERE e.commit_id <> ALL (lost);
+
+    IF cardinality(replies) > 0 THEN
+        INSERT INTO idempotency_key (
+            scope, commit_id, principal, route, key, request_hash, status, reply, moves_money,
+            created_at
+        )
+        SELECT
+            r.scope, r.commit_id, r.principal, r.route, r.key, r.request_hash, r.status, r.reply,
+            r.moves_money, r.created_at
+        FROM unnest(replies) AS r
+        WHERE r.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(transfers) > 0 THEN
+        SELECT pg_current_xact_id()::text::bigint + h.xid_offset INTO this_xid
+        FROM ledger_horizon AS h;
+
+        INSERT INTO transfer (
+            id, commit_id, movement, debit, credit, amount_minor, contract_id, payment_id,
+            reverses_id, occurred_at, recorded_at, xid
+        )
+        SELECT
+            t.id, t.commit_id, t.movement, t.debit, t.credit, t.amount_minor, t.contract_id,
+            t.payment_id, t.reverses_id, t.occurred_at, t.recorded_at, this_xid
+        FROM unnest(transfers) AS t
+        WHERE t.commit_id <> ALL (lost);
+
+        -- One sum per floored account (kinds 1 and 2), in key order.
+        SELECT array_agg(d.account ORDER BY d.account), array_agg(d.delta ORDER BY d.account)
+        INTO accounts, deltas
+        FROM (
+            SELECT p.account, sum(p.amount)::bigint AS delta
+            FROM (
+                SELECT t.credit AS account, t.amount_minor AS amount FROM unnest(transfers) AS t
+                WHERE t.credit >> 57 <= 2 AND t.commit_id <> ALL (lost)
+                UNION ALL
+                SELECT t.debit, -t.amount_minor FROM unnest(transfers) AS t
+                WHERE t.debit >> 57 <= 2 AND t.commit_id <> ALL (lost)
+            ) AS p
+            GROUP BY p.account
+            HAVING sum(p.amount) <> 0
+        ) AS d;
+
+        UPDATE balance AS b SET amount_minor = b.amount_minor + d.delta
+        FROM unnest(accounts, deltas) AS d (account, delta)
+        WHERE b.account = d.account AND d.delta < 0;
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        SELECT count(*) INTO debited FROM unnest(deltas) AS d (delta) WHERE d.delta < 0;
+        IF touched <> debited THEN
+            RAISE EXCEPTION 'an account that was never credited cannot be debited'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_floor';
+        END IF;
+
+        INSERT INTO balance (account, amount_minor)
+        SELECT d.account, d.delta FROM unnest(accounts, deltas) AS d (account, delta)
+        WHERE d.delta > 0
+        ORDER BY d.account
+        ON CONFLICT (account) DO UPDATE SET
+        amount_minor = balance.amount_minor + excluded.amount_minor;
+    END IF;
+
+    RETURN ARRAY(
+        SELECT e.commit_id FROM unnest(events) AS e
+        WHERE e.id = e.commit_id AND e.commit_id <> ALL (lost)
+    );
+END $$;
+
+CREATE FUNCTION public.refuse_rewrite() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only: correct it with a new, linked row', tg_table_name
+    USING ERRCODE = 'insufficient_privilege';
+END $$;
+
+CREATE TABLE public.application (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    job_id bigint NOT NULL,
+    freelancer_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.balance (
+    account bigint NOT NULL,
+    amount_minor bigint NOT NULL,
+    CONSTRAINT balance_floor CHECK ((amount_minor >= 0))
+)
+WITH (fillfactor='70');
+
+CREATE TABLE public.business (
+    id integer NOT NULL,
+    name text NOT NULL,
+    currency text NOT NULL,
+    settings text NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.category (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    name text NOT NULL,
+    is_listed boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE SEQUENCE public.contract_number
+    START WITH 1
+    INCREMENT BY 32
+    NO MINVALUE
+    MAXVALUE 89999969
+    CACHE 1;
+
+CREATE SEQUENCE public.entry_key
+    START WITH 1
+    INCREMENT BY 4096
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE public.job (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    business_id integer NOT NULL,
+    client_id bigint NOT NULL,
+    title text NOT NULL,
+    description text NOT NULL,
+    rate_minor bigint NOT NULL,
+    currency text NOT NULL,
+    experience_level text NOT NULL,
+    location text DEFAULT ''::text NOT NULL,
+    category_id bigint,
+    listing text DEFAULT 'Open'::text NOT NULL,
+    start_date date,
+    end_date date,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT job_level_known CHECK ((experience_level = ANY (ARRAY['Beginner'::text, 'Intermediate'::text, 'Expert'::text]))),
+    CONSTRAINT job_listing_known CHECK ((listing = ANY (ARRAY['Open'::text, 'Ongoing'::text, 'Closed'::text]))),
+    CONSTRAINT job_rate_positive CHECK ((rate_minor > 0))
+);
+
+CREATE TABLE public.job_skill (
+    job_id bigint NOT NULL,
+    skill_id bigint NOT NULL,
+    "position" smallint NOT NULL
+);
+
+CREATE TABLE public.ledger_horizon (
+    singleton boolean DEFAULT true NOT NULL,
+    horizon_xid bigint DEFAULT 0 NOT NULL,
+    xid_offset bigint DEFAULT 0 NOT NULL,
+    closed_at timestamp with time zone,
+    CONSTRAINT ledger_horizon_one_row CHECK (singleton)
+);
+
+CREATE TABLE public.login (
+    party_id bigint NOT NULL,
+    role text NOT NULL,
+    status text DEFAULT 'Active'::text NOT NULL,
+    email_canonical text NOT NULL,
+    password_hash text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT login_role_known CHECK ((role = ANY (ARRAY['client'::text, 'freelancer'::text, 'admin'::text]))),
+    CONSTRAINT login_status_known CHECK ((status = ANY (ARRAY['Active'::text, 'Blocked'::text])))
+);
+
+CREATE TABLE public.mail (
+    id bigint NOT NULL,
+    recipient text NOT NULL,
+    recipient_canonical text NOT NULL,
+    subject text NOT NULL,
+    body text NOT NULL,
+    code text,
+    link text,
+    created_at timestamp with time zone NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    sent_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    last_error text DEFAULT ''::text NOT NULL
+);
+
+ALTER TABLE public.mail ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.mail_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE SEQUENCE public.object_key
+    START WITH 1
+    INCREMENT BY 256
+    NO MINVALUE
+    MAXVALUE 1099511627775
+    CACHE 1;
+
+CREATE TABLE public.party (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    business_id integer NOT NULL,
+    name text NOT NULL,
+    email text DEFAULT ''::text NOT NULL,
+    picture text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.provider_account (
+    id smallint NOT NULL,
+    provider text NOT NULL,
+    external_account text DEFAULT ''::text NOT NULL,
+    livemode boolean DEFAULT false NOT NULL
+);
+
+CREATE TABLE public.refresh_token (
+    id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    issued_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    rotated_at timestamp with time zone
+);
+
+CREATE TABLE public.registration (
+    email_canonical text NOT NULL,
+    email text NOT NULL,
+    name text NOT NULL,
+    role text NOT NULL,
+    password_hash text NOT NULL,
+    code_hash bytea NOT NULL,
+    code_expires_at timestamp with time zone NOT NULL,
+    tries_left smallint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT registration_role_known CHECK ((role = ANY (ARRAY['client'::text, 'freelancer'::text]))),
+    CONSTRAINT registration_tries_floor CHECK ((tries_left >= 0))
+);
+
+CREATE TABLE public.rollup (
+    account bigint NOT NULL,
+    debits_minor numeric NOT NULL,
+    credits_minor numeric NOT NULL
+);
+
+CREATE TABLE public.schema_migration (
+    number integer NOT NULL,
+    name text NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.session (
+    id uuid NOT NULL,
+    party_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    revoked_at timestamp with time zone,
+    revoked_for text DEFAULT ''::text NOT NULL
+);
+
+CREATE TABLE public.skill (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    name text NOT NULL,
+    is_listed boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE sandbox.outbox (
+    id text NOT NULL,
+    "position" bigint NOT NULL,
+    session_id text NOT NULL,
+    type text NOT NULL,
+    body bytea NOT NULL,
+    attempts integer NOT NULL,
+    next_attempt_at timestamp with time zone,
+    leased_until timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    delivered_at timestamp with time zone,
+    last_answer text NOT NULL,
+    CONSTRAINT outbox_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT outbox_delivered_check CHECK (((delivered_at IS NULL) OR (next_attempt_at IS NULL)))
+);
+
+ALTER TABLE sandbox.outbox ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME sandbox.outbox_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE sandbox.session (
+    id text NOT NULL,
+    idempotency_key text NOT NULL,
+    request_hash bytea NOT NULL,
+    title text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    metadata jsonb NOT NULL,
+    success_url text NOT NULL,
+    cancel_url text NOT NULL,
+    state text NOT NULL,
+    payment_id text,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT session_amount_minor_check CHECK ((amount_minor > 0)),
+    CONSTRAINT session_payment_id_check CHECK (((payment_id IS NULL) = (state = ANY (ARRAY['open'::text, 'expired'::text])))),
+    CONSTRAINT session_state_check CHECK ((state = ANY (ARRAY['open'::text, 'processing'::text, 'paid'::text, 'failed'::text, 'expired'::text])))
+);
+
+ALTER TABLE ONLY public.application
+    ADD CONSTRAINT application_once UNIQUE (job_id, freelancer_id);
+
+ALTER TABLE ONLY public.application
+    ADD CONSTRAINT application_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.balance
+    ADD CONSTRAINT balance_pkey PRIMARY KEY (account);
+
+ALTER TABLE ONLY public.business_clock
+    ADD CONSTRAINT business_clock_pkey PRIMARY KEY (singleton);
+
+ALTER TABLE ONLY public.business
+    ADD CONSTRAINT business_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.category
+    ADD CONSTRAINT category_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.contract
+    ADD CONSTRAINT contract_number_unique UNIQUE (business_id, number);
+
+ALTER TABLE ONLY public.contract
+    ADD CONSTRAINT contract_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.contract_terms
+    ADD CONSTRAINT contract_terms_pkey PRIMARY KEY (contract_id);
+
+ALTER TABLE ONLY public.event
+    ADD CONSTRAINT event_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.idempotency_key
+    ADD CONSTRAINT idempotency_key_once PRIMARY KEY (scope);
+
+ALTER TABLE ONLY public.job
+    ADD CONSTRAINT job_in_business UNIQUE (business_id, id);
+
+ALTER TABLE ONLY public.job
+    ADD CONSTRAINT job_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.job_skill
+    ADD CONSTRAINT job_skill_pkey PRIMARY KEY (job_id, skill_id);
+
+ALTER TABLE ONLY public.ledger_horizon
+    ADD CONSTRAINT ledger_horizon_pkey PRIMARY KEY (singleton);
+
+ALTER TABLE ONLY public.login
+    ADD CONSTRAINT login_email_unique UNIQUE (email_canonical);
+
+ALTER TABLE ONLY public.login
+    ADD CONSTRAINT login_pkey PRIMARY KEY (party_id);
+
+ALTER TABLE ONLY public.mail
+    ADD CONSTRAINT mail_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.party
+    ADD CONSTRAINT party_in_business UNIQUE (business_id, id);
+
+ALTER TABLE ONLY public.party
+    ADD CONSTRAINT party_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.payment
+    ADD CONSTRAINT payment_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.payment
+    ADD CONSTRAINT payment_provider_payment_unique UNIQUE (provider_account_id, provider_payment_id);
+
+ALTER TABLE ONLY public.payment
+    ADD CONSTRAINT payment_session_unique UNIQUE (provider_account_id, session_id);
+
+ALTER TABLE ONLY public.provider_account
+    ADD CONSTRAINT provider_account_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.provider_account
+    ADD CONSTRAINT provider_account_unique UNIQUE (provider, external_account, livemode);
+
+ALTER TABLE ONLY public.provider_event
+    ADD CONSTRAINT provider_event_once PRIMARY KEY (provider, event_id);
+
+ALTER TABLE ONLY public.refresh_token
+    ADD CONSTRAINT refresh_token_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.registration
+    ADD CONSTRAINT registration_pkey PRIMARY KEY (email_canonical);
+
+ALTER TABLE ONLY public.rollup
+    ADD CONSTRAINT rollup_pkey PRIMARY KEY (account);
+
+ALTER TABLE ONLY public.schema_migration
+    ADD CONSTRAINT schema_migration_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.session
+    ADD CONSTRAINT session_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.skill
+    ADD CONSTRAINT skill_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.transfer
+    ADD CONSTRAINT transfer_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY sandbox.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY sandbox.outbox
+    ADD CONSTRAINT outbox_session_id_type_key UNIQUE (session_id, type);
+
+ALTER TABLE ONLY sandbox.session
+    ADD CONSTRAINT session_idempotency_key_key UNIQUE (idempotency_key);
+
+ALTER TABLE ONLY sandbox.session
+    ADD CONSTRAINT session_payment_id_key UNIQUE (payment_id);
+
+ALTER TABLE ONLY sandbox.session
+    ADD CONSTRAINT session_pkey PRIMARY KEY (id);
+
+CREATE INDEX application_by_freelancer ON public.application USING btree (freelancer_id, id DESC);
+
+CREATE UNIQUE INDEX category_name_unique ON public.category USING btree (lower(name));
+
+CREATE INDEX contract_by_buyer ON public.contract USING btree (buyer_id, id DESC);
+
+CREATE INDEX contract_by_seller ON public.contract USING btree (seller_id, id DESC);
+
+CREATE UNIQUE INDEX contract_one_live_per_job ON public.contract USING btree (job_id) WHERE live;
+
+CREATE UNIQUE INDEX event_chain ON public.event USING btree (contract_id, seq) WHERE (contract_id IS NOT NULL);
+
+CREATE INDEX idempotency_key_to_purge ON public.idempotency_key USING btree (created_at) WHERE (NOT moves_money);
+
+CREATE INDEX job_by_client ON public.job USING btree (client_id, id DESC);
+
+CREATE INDEX job_open ON public.job USING btree (id DESC) WHERE (listing = 'Open'::text);
+
+CREATE INDEX mail_by_recipient ON public.mail USING btree (recipient_canonical, id DESC);
+
+CREATE INDEX mail_due ON public.mail USING btree (due_at) WHERE ((sent_at IS NULL) AND (failed_at IS NULL));
+
+CREATE INDEX payment_by_contract ON public.payment USING btree (contract_id);
+
+CREATE UNIQUE INDEX payment_one_open_per_job ON public.payment USING btree (job_id) WHERE (state = ANY (ARRAY['opening'::text, 'open'::text, 'processing'::text]));
+
+CREATE INDEX payment_parked ON public.payment USING btree (job_id) WHERE (state = 'parked'::text);
+
+CREATE UNIQUE INDEX provider_event_money_once ON public.provider_event USING btree (provider, session_id, ((outcome = 'quarantined'::text))) WHERE took_money;
+
+CREATE INDEX provider_event_quarantined ON public.provider_event USING btree (received_at) WHERE (outcome = 'quarantined'::text);
+
+CREATE INDEX refresh_token_by_session ON public.refresh_token USING btree (session_id);
+
+CREATE INDEX refresh_token_to_purge ON public.refresh_token USING btree (expires_at);
+
+CREATE INDEX registration_to_purge ON public.registration USING btree (created_at);
+
+CREATE INDEX session_by_party ON public.session USING btree (party_id) WHERE (revoked_at IS NULL);
+
+CREATE UNIQUE INDEX skill_name_unique ON public.skill USING btree (lower(name));
+
+CREATE INDEX transfer_by_credit ON public.transfer USING btree (credit, xid);
+
+CREATE INDEX transfer_by_debit ON public.transfer USING btree (debit, xid);
+
+CREATE INDEX transfer_by_xid ON public.transfer USING brin (xid) WITH (autosummarize='on');
+
+CREATE INDEX outbox_due_idx ON sandbox.outbox USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+
+CREATE INDEX session_expiry_idx ON sandbox.session USING btree (expires_at) WHERE (state = 'open'::text);
+
+CREATE TRIGGER contract_terms_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.contract_terms FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
+
+CREATE TRIGGER event_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.event FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
+
+CREATE TRIGGER provider_event_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.provider_event FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
+
+CREATE TRIGGER transfer_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.transfer FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
+
+ALTER TABLE ONLY public.application
+    ADD CONSTRAINT application_freelancer_fk FOREIGN KEY (freelancer_id) REFERENCES public.party(id);
+
+ALTER TABLE ONLY public.application
+    ADD CONSTRAINT application_job_fk FOREIGN KEY (job_id) REFERENCES public.job(id);
+
+ALTER TABLE ONLY public.contract
+    ADD CONSTRAINT contract_buyer_fk FOREIGN KEY (business_id, buyer_id) REFERENCES public.party(business_id, id);
+
+ALTER TABLE ONLY public.contract
+    ADD CONSTRAINT contract_job_fk FOREIGN KEY (business_id, job_id) REFERENCES public.job(business_id, id);
+
+ALTER TABLE ONLY public.contract
+    ADD CONSTRAINT contract_seller_fk FOREIGN KEY (business_id, seller_id) REFERENCES public.party(business_id, id);
+
+ALTER TABLE ONLY public.contract_terms
+    ADD CONSTRAINT contract_terms_contract_fk FOREIGN KEY (contract_id) REFERENCES public.contract(id);
+
+ALTER TABLE ONLY public.job
+    ADD CONSTRAINT job_category_fk FOREIGN KEY (category_id) REFERENCES public.category(id);
+
+ALTER TABLE ONLY public.job
+    ADD CONSTRAINT job_client_fk FOREIGN KEY (business_id, client_id) REFERENCES public.party(business_id, id);
+
+ALTER TABLE ONLY public.job_skill
+    ADD CONSTRAINT job_skill_job_fk FOREIGN KEY (job_id) REFERENCES public.job(id);
+
+ALTER TABLE ONLY public.job_skill
+    ADD CONSTRAINT job_skill_skill_fk FOREIGN KEY (skill_id) REFERENCES public.skill(id);
+
+ALTER TABLE ONLY public.login
+    ADD CONSTRAINT login_party_fk FOREIGN KEY (party_id) REFERENCES public.party(id);
+
+ALTER TABLE ONLY public.party
+    ADD CONSTRAINT party_business_fk FOREIGN KEY (business_id) REFERENCES public.business(id);
+
+ALTER TABLE ONLY public.payment
+    ADD CONSTRAINT payment_buyer_fk FOREIGN KEY (business_id, buyer_id) REFERENCES public.party(business_id, id);
+
+ALTER TABLE ONLY public.payment
+    ADD CONSTRAINT payment_contract_fk FOREIGN KEY (contract_id) REFERENCES public.contract(id);
+
+ALTER TABLE ONLY public.payment
+    ADD CONSTRAINT payment_job_fk FOREIGN KEY (business_id, job_id) REFERENCES public.job(business_id, id);
+
+ALTER TABLE ONLY public.payment
+    ADD CONSTRAINT payment_provider_account_fk FOREIGN KEY (provider_account_id) REFERENCES public.provider_account(id);
+
+ALTER TABLE ONLY public.payment
+    ADD CONSTRAINT payment_seller_fk FOREIGN KEY (business_id, seller_id) REFERENCES public.party(business_id, id);
+
+ALTER TABLE ONLY public.refresh_token
+    ADD CONSTRAINT refresh_token_session_fk FOREIGN KEY (session_id) REFERENCES public.session(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.session
+    ADD CONSTRAINT session_login_fk FOREIGN KEY (party_id) REFERENCES public.login(party_id);
+
+ALTER TABLE ONLY sandbox.outbox
+    ADD CONSTRAINT outbox_session_id_fkey FOREIGN KEY (session_id) REFERENCES sandbox.session(id);
+
+GRANT USAGE ON SCHEMA public TO earnest_app;
+
+GRANT USAGE ON SCHEMA sandbox TO earnest_app;
+
+GRANT SELECT,UPDATE ON TABLE public.business_clock TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.contract TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE public.contract_terms TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE public.event TO earnest_app;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.idempotency_key TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.payment TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE public.provider_event TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE public.transfer TO earnest_app;
+
+REVOKE ALL ON FUNCTION public.commit_changes(contracts public.contract[], terms public.contract_terms[], payments public.payment[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.commit_changes(contracts public.contract[], terms public.contract_terms[], payments public.payment[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) TO earnest_app;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.application TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.balance TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.business TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.category TO earnest_app;
+
+GRANT USAGE ON SEQUENCE public.contract_number TO earnest_app;
+
+GRANT USAGE ON SEQUENCE public.entry_key TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.job TO earnest_app;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.job_skill TO earnest_app;
+
+GRANT SELECT,UPDATE ON TABLE public.ledger_horizon TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.login TO earnest_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.mail TO earnest_app;
+
+GRANT USAGE ON SEQUENCE public.object_key TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.party TO earnest_app;
+
+GRANT SELECT ON TABLE public.provider_account TO earnest_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.refresh_token TO earnest_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.registration TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.rollup TO earnest_app;
+
+GRANT SELECT ON TABLE public.schema_migration TO earnest_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.session TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.skill TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE sandbox.outbox TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE sandbox.session TO earnest_app;
