@@ -3,25 +3,46 @@
 import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import msgspec
-from litestar import Litestar, get
+from litestar import Litestar, MediaType, get
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
 from earnest import __version__
+from earnest.actions.core import Core
 from earnest.actions.passwords import Passwords
 from earnest.errors import Unavailable
-from earnest.marketplace import applications, auth, catalog, jobs
-from earnest.settings import Settings
+from earnest.hooks.payments import webhook
+from earnest.marketplace import (
+    applications,
+    auth,
+    catalog,
+    contracts,
+    escrow,
+    jobs,
+    payments,
+    wallet,
+)
+from earnest.providers.sandbox import SandboxProvider
+from earnest.settings import BadSetting, Settings
+from earnest.store import clock
+from earnest.store.commit import Door
+from earnest.store.contracts import Loads
 from earnest.store.db import Pool
+from earnest.store.keys import Keys
 from earnest.store.migrate import pending_migrations
-from earnest.web import problems, sandbox_api
+from earnest.web import problems, sandbox_api, sandbox_pages
 from earnest.web.auth import REFRESH_SECONDS, Tokens
 from earnest.web.guard import BODY_BYTES_MAX, EarnestRequest
 from earnest.web.wire import WireResponse
+
+SANDBOX_ACCOUNT = 1
+"""The row of table provider_account."""
 
 
 class Health(msgspec.Struct):
@@ -45,13 +66,18 @@ async def readyz(request: EarnestRequest) -> Health:
 
 def build_app(settings: Settings, pool: Pool) -> Litestar:
     """The application. It closes `pool` when it stops."""
+    core = build_core(settings, pool)
+    passwords = Passwords()
 
     @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            app.state.passwords.close()
+            await core.door.drain()
+            passwords.close()
+            if isinstance(core.provider, SandboxProvider):
+                await core.provider.close()
             await pool.close()
 
     handlers: list[ControllerRouterHandler] = [
@@ -63,31 +89,87 @@ def build_app(settings: Settings, pool: Pool) -> Litestar:
         applications.freelancer_router,
         catalog.categories_router,
         catalog.skills_router,
+        contracts.client_router,
+        contracts.freelancer_router,
+        payments.router,
+        escrow.router,
+        wallet.router,
+        webhook,
+        sandbox_pages.static_router(),
     ]
     if not settings.is_production:
         handlers.append(sandbox_api.router)
+        if settings.provider == "sandbox":
+            handlers.append(sandbox_pages.sandbox_router())
     return Litestar(
         handlers,
-        state=_state(settings, pool),
+        state=_state(settings, core, passwords),
         lifespan=[lifespan],
         request_class=EarnestRequest,
         response_class=WireResponse,
         exception_handlers=problems.HANDLERS,
         request_max_body_size=BODY_BYTES_MAX,
         cors_config=_cors(settings),
-        openapi_config=OpenAPIConfig("Earnest", __version__, path="/docs"),
+        openapi_config=OpenAPIConfig(
+            "Earnest",
+            __version__,
+            path="/",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json", media_type=MediaType.JSON)],
+        ),
         logging_config=None,
         debug=False,
     )
 
 
-def _state(settings: Settings, pool: Pool) -> State:
+def build_core(settings: Settings, pool: Pool) -> Core:
+    """What actions work with, for the faces and for a worker process alike."""
+    if settings.provider != "sandbox":
+        raise BadSetting("EARNEST_PROVIDER", "this version of Earnest has the sandbox only")
+
+    async def now() -> datetime:
+        async with pool.connection() as conn:
+            return await clock.now(conn)
+
+    public_url = settings.public_url.rstrip("/")
+    provider = SandboxProvider(
+        pool,
+        webhook_secret=sandbox_webhook_secret(settings),
+        webhook_url=f"{public_url}/webhook",
+        public_url=public_url,
+        clock=now,
+    )
+    return Core(
+        pool=pool,
+        door=Door(pool),
+        loads=Loads(pool),
+        keys=Keys(pool),
+        provider=provider,
+        provider_name="sandbox",
+        provider_account=SANDBOX_ACCOUNT,
+        livemode=False,
+    )
+
+
+def sandbox_webhook_secret(settings: Settings) -> str:
+    """What the sandbox provider signs its events with, and the webhook verifies.
+
+    EARNEST_STRIPE_WEBHOOK_SECRET where it is set, so that others can play the provider too.
+    """
+    if settings.stripe_webhook_secret:
+        return settings.stripe_webhook_secret
+    return f"whsec_{derive_key(settings.secret_key, 'sandbox-webhook').hex()}"
+
+
+def _state(settings: Settings, core: Core, passwords: Passwords) -> State:
     """What handlers find in `request.app.state`."""
     return State(
         {
             "settings": settings,
-            "pool": pool,
-            "passwords": Passwords(),
+            "core": core,
+            "pool": core.pool,
+            "provider": core.provider,
+            "webhook_secrets": (sandbox_webhook_secret(settings),),
+            "passwords": passwords,
             "code_key": derive_key(settings.secret_key, "one-time-code"),
             "access_tokens": Tokens(
                 derive_key(settings.secret_key, "marketplace-access-token"),

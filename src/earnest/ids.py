@@ -50,9 +50,18 @@ def key_of(given: PublicId) -> int:
     return int(given[8:18], 16)
 
 
-def sub_id(parent: PublicId, at: datetime, index: int) -> PublicId:
-    """A stable id for the `index`-th part of a document that has no row of its own."""
-    return PublicId(f"{int(at.timestamp()):08x}{parent[8:18]}{index & 0xFFFFFF:06x}")
+def sub_id(parent: PublicId, index: int) -> PublicId:
+    """A stable id for a part of `parent` that has no row of its own; it carries parent's key.
+
+    >>> sub_id(PublicId("69f46b9000000004d2abcdef"), 3)
+    '69f46b9000000004d2000003'
+    """
+    return PublicId(f"{parent[:18]}{index & 0xFFFFFF:06x}")
+
+
+def entry_id(key: int, at: datetime) -> PublicId:
+    """The public id of a ledger entry: its seconds, then its key in 16 digits."""
+    return PublicId(f"{int(at.timestamp()):08x}{key:016x}")
 
 
 def marketplace_number(sequence: int) -> str:

@@ -143,9 +143,7 @@ def _quarantine(
     }
     subject = f"provider_event:{capture.event_id}"
     event = audit_event(ids, subject, "payment.quarantined", SYSTEM, now, body)
-    change = Change(
-        commit_id=event.commit_id, recorded_at=now, occurred_at=now, events=(event,)
-    )
+    change = Change(commit_id=event.commit_id, recorded_at=now, occurred_at=now, events=(event,))
     proven = capture.amount_minor > 0 and capture.currency in CURRENCIES
     if proven and not situation.quarantined:
         money = Parked(
@@ -155,16 +153,12 @@ def _quarantine(
     return _consume(change, capture, Outcome.QUARANTINED, reason, now)
 
 
-def _only_inbox(
-    capture: Capture, outcome: Outcome, reason: str, now: datetime, ids: Ids
-) -> Change:
+def _only_inbox(capture: Capture, outcome: Outcome, reason: str, now: datetime, ids: Ids) -> Change:
     """Nothing but the inbox row, so that a repeated event is known."""
     subject = f"provider_event:{capture.event_id}"
     body: dict[str, object] = {"type": capture.type, "reason": reason}
     event = audit_event(ids, subject, f"provider_event.{outcome}", SYSTEM, now, body)
-    change = Change(
-        commit_id=event.commit_id, recorded_at=now, occurred_at=now, events=(event,)
-    )
+    change = Change(commit_id=event.commit_id, recorded_at=now, occurred_at=now, events=(event,))
     return _consume(change, capture, outcome, reason, now)
 
 

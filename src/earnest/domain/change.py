@@ -30,9 +30,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     consumed: Consumed | None = None
 
 
-def of_contract(
-    contract: Contract, events: tuple[Event, ...], *movements: Movement
-) -> Change:
+def of_contract(contract: Contract, events: tuple[Event, ...], *movements: Movement) -> Change:
     """A change of nothing but `contract`, which is already one version on."""
     return Change(
         commit_id=contract.commit_id,

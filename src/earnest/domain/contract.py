@@ -103,6 +103,8 @@ class Contract(msgspec.Struct, frozen=True):
     work: Work = Work.NOT_STARTED
     dispute: Dispute = Dispute.NONE
     tranches: tuple[Money, ...] = (Money.UNFUNDED,)
+    funded_at: datetime | None = None
+    settled_at: datetime | None = None
     started_at: datetime | None = None
     ongoing_at: datetime | None = None
     completed_at: datetime | None = None
@@ -190,9 +192,7 @@ def record(
         head = link(head, seq, now, type_, actor.name, text)
         subject = f"contract:{contract.public_id}"
         events.append(
-            Event(
-                key, commit_id, subject, type_, actor.name, now, text, contract.key, seq, head
-            )
+            Event(key, commit_id, subject, type_, actor.name, now, text, contract.key, seq, head)
         )
     after = msgspec.structs.replace(
         contract,

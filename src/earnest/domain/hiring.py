@@ -145,9 +145,7 @@ def create_contract(
         return of_contract(*record(contract, actor, now, ids, happened))
     if payment.state is PaymentState.PARKED:
         return _attach(contract, payment, actor, now, ids)
-    after, events = record(
-        contract, actor, now, ids, ("contract.created", created_body(contract))
-    )
+    after, events = record(contract, actor, now, ids, ("contract.created", created_body(contract)))
     change = of_contract(after, events)
     bound = next_payment(payment, after.commit_id, now, contract=contract.key)
     return msgspec.structs.replace(change, payment=bound)
@@ -263,9 +261,7 @@ def refund_parked(payment: Payment, actor: Actor, now: datetime, ids: Ids) -> Ch
     return msgspec.structs.replace(change, movements=(back,))
 
 
-def fund(
-    contract: Contract, payment: Payment, actor: Actor, now: datetime, ids: Ids
-) -> Change:
+def fund(contract: Contract, payment: Payment, actor: Actor, now: datetime, ids: Ids) -> Change:
     """`contract` with `payment`'s money in it; version 0 creates it in the same commit.
 
     A contract that ended before its money came holds it with a refund pending (D14).
@@ -277,7 +273,7 @@ def fund(
     amount = to_number(payment.amount_minor, CURRENCIES[payment.currency])
     happened.append(("payment.completed", {"payment": payment.public_id, "amount": amount}))
     after, events = record(
-        msgspec.structs.replace(contract, tranches=contract.with_tranche(0, held)),
+        msgspec.structs.replace(contract, tranches=contract.with_tranche(0, held), funded_at=now),
         actor,
         now,
         ids,
@@ -297,9 +293,7 @@ def fund(
     return msgspec.structs.replace(of_contract(after, events, funded), payment=captured)
 
 
-def _attach(
-    contract: Contract, payment: Payment, actor: Actor, now: datetime, ids: Ids
-) -> Change:
+def _attach(contract: Contract, payment: Payment, actor: Actor, now: datetime, ids: Ids) -> Change:
     change = fund(contract, payment, actor, now, ids)
     attached = Attached(
         contract.key, 0, contract.currency, payment.amount_minor, payment.provider_account
@@ -310,4 +304,3 @@ def _attach(
 def _check_amount(given_minor: int, agreed_minor: int) -> None:
     if given_minor != agreed_minor:
         raise InvalidField("amount", "must be the rate of the job")
-

@@ -82,7 +82,6 @@ class Application(msgspec.Struct, frozen=True):
     public_id: PublicId
     job: PublicId
     freelancer: Party
-    freelancer_since: datetime
     created_at: datetime
 
 

@@ -141,9 +141,7 @@ def allocate(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     if total < 0 or whole <= 0 or min(weights) < 0:
         raise ValueError(f"cannot allocate {total} over {weights}")
     parts = [total * weight // whole for weight in weights]
-    by_remainder = sorted(
-        range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i)
-    )
+    by_remainder = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
     for i in by_remainder[: total - sum(parts)]:
         parts[i] += 1
     return tuple(parts)

@@ -153,12 +153,8 @@ _ACCEPTED = Check(
     ContractEnded,
     {**_GONE, Agreement.PENDING: NotApproved, Agreement.DRAFT: NotApproved},
 )
-_LIVE = Check(
-    "agreement", frozenset({Agreement.PENDING, Agreement.ACCEPTED}), ContractEnded, _GONE
-)
-_PAID_FOR = Check(
-    "money", frozenset({Money.HELD, Money.RELEASE_REQUESTED}), NotFunded, _SETTLED
-)
+_LIVE = Check("agreement", frozenset({Agreement.PENDING, Agreement.ACCEPTED}), ContractEnded, _GONE)
+_PAID_FOR = Check("money", frozenset({Money.HELD, Money.RELEASE_REQUESTED}), NotFunded, _SETTLED)
 _UNFINISHED = frozenset({Work.NOT_STARTED, Work.STARTED, Work.ONGOING, Work.DELIVERED})
 
 RULES: dict[Verb, Rule] = {
@@ -218,11 +214,7 @@ RULES: dict[Verb, Rule] = {
     Verb.FUND: Rule(
         frozenset({Role.SYSTEM}),
         {},
-        (
-            Check(
-                "money", frozenset({Money.UNFUNDED, Money.AWAITING_PAYMENT}), AlreadyFunded
-            ),
-        ),
+        (Check("money", frozenset({Money.UNFUNDED, Money.AWAITING_PAYMENT}), AlreadyFunded),),
     ),
     Verb.REQUEST_RELEASE: Rule(
         frozenset({Role.CLIENT}),

@@ -159,7 +159,7 @@ def approve_release(
             raise ReleaseNotRequested
     priced = contract.terms.tranches[_TRANCHE]
     after = msgspec.structs.replace(
-        contract, tranches=contract.with_tranche(_TRANCHE, Money.RELEASED)
+        contract, tranches=contract.with_tranche(_TRANCHE, Money.RELEASED), settled_at=now
     )
     body: dict[str, object] = {
         "amount": _major(contract, priced.charge_minor),
@@ -215,13 +215,15 @@ def approve_refund(
     *,
     reason: str = "",
     description: str = "",
+    by_policy: bool = False,
 ) -> Change:
     """An admin refunds by the cancellation policy (D7, D13).
 
     The tier is the work status when the contract was cancelled; a live contract is cancelled
-    now, so its tier is the work status at this moment.
+    now, so its tier is the work status at this moment. `by_policy`: the business lets the
+    client's own request do it (D6).
     """
-    require(contract, Verb.APPROVE_REFUND, actor)
+    require(contract, Verb.REQUEST_REFUND if by_policy else Verb.APPROVE_REFUND, actor)
     happened: list[tuple[str, dict[str, object]]] = []
     after = contract
     if contract.live:
@@ -234,6 +236,7 @@ def approve_refund(
     after = msgspec.structs.replace(
         after,
         tranches=after.with_tranche(_TRANCHE, Money.REFUNDED),
+        settled_at=now,
         cancel_reason=contract.cancel_reason or reason,
         cancel_reason_description=contract.cancel_reason_description or description,
     )
@@ -293,7 +296,7 @@ def update_status(
             return work_on(contract, actor, now, ids)
         case "Ongoing", "Completed":
             return complete(contract, actor, now, ids)
-        case ("Pending" | "Started" | "Ongoing"), "Canceled":
+        case (("Pending" | "Started" | "Ongoing"), "Canceled"):
             return cancel(contract, actor, now, ids)
     raise InvalidTransition(f"Invalid status transition from {shown} to {wanted}")
 

@@ -161,6 +161,8 @@ CREATE TABLE contract (
     work text NOT NULL,
     dispute text NOT NULL,
     tranches text [] NOT NULL,
+    funded_at timestamptz,
+    settled_at timestamptz,
     started_at timestamptz,
     ongoing_at timestamptz,
     completed_at timestamptz,

@@ -57,6 +57,8 @@ BEGIN
                 work = n.work,
                 dispute = n.dispute,
                 tranches = n.tranches,
+                funded_at = n.funded_at,
+                settled_at = n.settled_at,
                 started_at = n.started_at,
                 ongoing_at = n.ongoing_at,
                 completed_at = n.completed_at,
@@ -81,17 +83,17 @@ BEGIN
         INSERT INTO contract (
             id, public_id, business_id, number, buyer_id, seller_id, job_id, currency,
             amount_minor, created_at, version, commit_id, updated_at, agreement, work, dispute,
-            tranches, started_at, ongoing_at, completed_at, cancelled_at, cancelled_by,
-            cancelled_work, cancel_reason, cancel_reason_description, refund_requested_at,
-            unclaimed, event_seq, event_head
+            tranches, funded_at, settled_at, started_at, ongoing_at, completed_at, cancelled_at,
+            cancelled_by, cancelled_work, cancel_reason, cancel_reason_description,
+            refund_requested_at, unclaimed, event_seq, event_head
         )
         SELECT
             n.id, n.public_id, n.business_id, n.number, n.buyer_id, n.seller_id, n.job_id,
             n.currency, n.amount_minor, n.created_at, n.version, n.commit_id, n.updated_at,
-            n.agreement, n.work, n.dispute, n.tranches, n.started_at, n.ongoing_at,
-            n.completed_at, n.cancelled_at, n.cancelled_by, n.cancelled_work, n.cancel_reason,
-            n.cancel_reason_description, n.refund_requested_at, n.unclaimed, n.event_seq,
-            n.event_head
+            n.agreement, n.work, n.dispute, n.tranches, n.funded_at, n.settled_at, n.started_at,
+            n.ongoing_at, n.completed_at, n.cancelled_at, n.cancelled_by, n.cancelled_work,
+            n.cancel_reason, n.cancel_reason_description, n.refund_requested_at, n.unclaimed,
+            n.event_seq, n.event_head
         FROM unnest(contracts) AS n
         WHERE n.version = 1 AND n.commit_id <> ALL (lost);
 

@@ -63,6 +63,8 @@ INNER JOIN party AS p ON l.party_id = p.id
 WHERE l.email_canonical = $1
 """
 
+FIND_PARTY = "SELECT public_id FROM party WHERE id = $1"
+
 EXISTS = "SELECT EXISTS (SELECT 1 FROM login WHERE email_canonical = $1)"
 
 # A second registration for the same address replaces the first, code and all.
@@ -126,6 +128,12 @@ async def get_status(conn: asyncpg.Connection, party_key: int, public_id: Public
     """`Active`, `Blocked`, or None when there is no such login."""
     status: str | None = await conn.fetchval(STATUS, party_key, public_id)
     return status
+
+
+async def find_party(conn: asyncpg.Connection, key: int) -> PublicId | None:
+    """The public id of the party with this key."""
+    found: PublicId | None = await conn.fetchval(FIND_PARTY, key)
+    return found
 
 
 async def find(conn: asyncpg.Connection, email_canonical: str) -> Login | None:

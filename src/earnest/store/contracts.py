@@ -139,3 +139,117 @@ def business_from(row: asyncpg.Record, at: int) -> Business | None:
 def stored_from(row: asyncpg.Record, at: int) -> Stored | None:
     """request_hash, status, reply in `row` from `at`."""
     return None if row[at] is None else Stored(row[at], row[at + 1], row[at + 2])
+
+
+# -- lists ------------------------------------------------------------------------------------
+
+LIST_MAX = 1_000
+"""What a list without paging parameters returns at most (D15)."""
+
+OF_BUYER = """
+SELECT
+    c AS contract, t.terms,
+    buyer.public_id, buyer.name, buyer.email, buyer.picture,
+    seller.public_id, seller.name, seller.email, seller.picture,
+    j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing
+FROM contract AS c
+INNER JOIN contract_terms AS t ON t.contract_id = c.id
+INNER JOIN party AS buyer ON buyer.id = c.buyer_id
+INNER JOIN party AS seller ON seller.id = c.seller_id
+LEFT JOIN job AS j ON j.id = c.job_id
+WHERE c.buyer_id = $1 AND buyer.public_id = $2
+ORDER BY c.id DESC
+LIMIT $3 OFFSET $4
+"""
+
+# $5: only those that are completed (C11).
+OF_SELLER = """
+SELECT
+    c AS contract, t.terms,
+    buyer.public_id, buyer.name, buyer.email, buyer.picture,
+    seller.public_id, seller.name, seller.email, seller.picture,
+    j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing
+FROM contract AS c
+INNER JOIN contract_terms AS t ON t.contract_id = c.id
+INNER JOIN party AS buyer ON buyer.id = c.buyer_id
+INNER JOIN party AS seller ON seller.id = c.seller_id
+LEFT JOIN job AS j ON j.id = c.job_id
+WHERE
+    c.seller_id = $1 AND seller.public_id = $2
+    AND (NOT $5 OR (c.work = 'completed' AND c.agreement = 'accepted'))
+ORDER BY c.id DESC
+LIMIT $3 OFFSET $4
+"""
+
+# $4: only those whose money arrived, as the escrow reports want them.
+OF_BUSINESS = """
+SELECT
+    c AS contract, t.terms,
+    buyer.public_id, buyer.name, buyer.email, buyer.picture,
+    seller.public_id, seller.name, seller.email, seller.picture,
+    j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing
+FROM contract AS c
+INNER JOIN contract_terms AS t ON t.contract_id = c.id
+INNER JOIN party AS buyer ON buyer.id = c.buyer_id
+INNER JOIN party AS seller ON seller.id = c.seller_id
+LEFT JOIN job AS j ON j.id = c.job_id
+WHERE c.business_id = $1 AND (NOT $4 OR c.funded_at IS NOT NULL)
+ORDER BY c.id DESC
+LIMIT $2 OFFSET $3
+"""
+
+# The live contract of a job, when this client is its buyer (C3).
+OF_JOB = """
+SELECT
+    c AS contract, t.terms,
+    buyer.public_id, buyer.name, buyer.email, buyer.picture,
+    seller.public_id, seller.name, seller.email, seller.picture,
+    j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing
+FROM contract AS c
+INNER JOIN contract_terms AS t ON t.contract_id = c.id
+INNER JOIN party AS buyer ON buyer.id = c.buyer_id
+INNER JOIN party AS seller ON seller.id = c.seller_id
+INNER JOIN job AS j ON j.id = c.job_id
+WHERE c.job_id = $1 AND j.public_id = $2 AND c.live AND c.buyer_id = $3 AND buyer.public_id = $4
+"""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Which part of a list is wanted."""
+
+    limit: int = LIST_MAX
+    offset: int = 0
+
+
+async def of_buyer(conn: asyncpg.Connection, buyer: PublicId, page: Page) -> list[Documented]:
+    """A client's contracts, newest first."""
+    rows = await conn.fetch(OF_BUYER, key_of(buyer), buyer, page.limit, page.offset)
+    return [_listed(row) for row in rows]
+
+
+async def of_seller(
+    conn: asyncpg.Connection, seller: PublicId, page: Page, *, completed: bool = False
+) -> list[Documented]:
+    """A freelancer's contracts, newest first."""
+    rows = await conn.fetch(OF_SELLER, key_of(seller), seller, page.limit, page.offset, completed)
+    return [_listed(row) for row in rows]
+
+
+async def of_business(
+    conn: asyncpg.Connection, business: int, page: Page, *, funded: bool = False
+) -> list[Documented]:
+    """All contracts of a business, newest first."""
+    rows = await conn.fetch(OF_BUSINESS, business, page.limit, page.offset, funded)
+    return [_listed(row) for row in rows]
+
+
+async def of_job(conn: asyncpg.Connection, job: PublicId, buyer: PublicId) -> Documented | None:
+    """The job's live contract, if it is this client's."""
+    row = await conn.fetchrow(OF_JOB, key_of(job), job, key_of(buyer), buyer)
+    return None if row is None else _listed(row)
+
+
+def _listed(row: asyncpg.Record) -> Documented:
+    documented = documented_from(row)
+    assert documented is not None
+    return documented

@@ -150,9 +150,7 @@ async def load_session(
 ) -> FoundSession:
     """What stands around `session_id` on one of our accounts at `provider`."""
     async with pool.connection() as conn:
-        row = await conn.fetchrow(
-            LOAD_SESSION, provider, event_id, session_id, provider_account
-        )
+        row = await conn.fetchrow(LOAD_SESSION, provider, event_id, session_id, provider_account)
     assert row is not None
     payment = _payment(row)
     job = Job(*row[5:13]) if row[5] is not None else None
@@ -226,6 +224,21 @@ async def load_payment(
         stored=stored_from(row, 7),
         now=row[10],
     )
+
+
+PARKED = """
+SELECT p AS payment, buyer.public_id AS buyer
+FROM payment AS p
+INNER JOIN party AS buyer ON buyer.id = p.buyer_id
+WHERE p.state = 'parked'
+ORDER BY p.captured_at DESC
+LIMIT 1000
+"""
+
+
+async def parked(conn: asyncpg.Connection) -> list[tuple[Payment, PublicId]]:
+    """Payments that wait for a contract, newest first, with their buyers' public ids."""
+    return [(payment_from(row["payment"]), row["buyer"]) for row in await conn.fetch(PARKED)]
 
 
 def _contract(row: asyncpg.Record) -> Contract | None:

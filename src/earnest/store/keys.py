@@ -79,5 +79,7 @@ async def draw(conn: asyncpg.Connection) -> Fresh:
 
     Spends a whole block: the sequence has room for four billion people, jobs and labels.
     """
-    key, at = await conn.fetchrow(DRAW)
+    row = await conn.fetchrow(DRAW)
+    assert row is not None
+    key, at = row
     return Fresh(key, public_id(key, at, secrets.randbits(24)), at)

@@ -1,0 +1,84 @@
+"""How an action runs: load, decide, render, commit; and again when somebody was faster.
+
+Every action that moves money or changes a contract goes through `carry_out`. Nothing but the
+load and the commit waits for anything, so no provider is called in between, and the reply that
+leaves is the one that was committed.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from earnest.domain.change import Change
+from earnest.domain.party import Actor, Role
+from earnest.errors import Conflict
+from earnest.ids import Ids
+from earnest.ledger.movements import expand
+from earnest.providers.base import Provider
+from earnest.store.accounts import require_active
+from earnest.store.commit import Commit, Door
+from earnest.store.contracts import Loads
+from earnest.store.db import Pool
+from earnest.store.idempotency import Once, Reply, Stored, replay
+from earnest.store.keys import Keys
+
+ATTEMPTS_MAX = 12
+
+
+class Core(msgspec.Struct, frozen=True):
+    """What actions work with; built once per process by `earnest.app`.
+
+    `provider_account` is our account there (table provider_account), `livemode` its mode.
+    """
+
+    pool: Pool
+    door: Door
+    loads: Loads
+    keys: Keys
+    provider: Provider
+    provider_name: str
+    provider_account: int
+    livemode: bool
+
+
+class Found(Protocol):
+    """What every load brings besides its subject."""
+
+    @property
+    def caller_status(self) -> str | None: ...
+    @property
+    def stored(self) -> Stored | None: ...
+    @property
+    def now(self) -> datetime: ...
+
+
+Loaded = TypeVar("Loaded", bound=Found)
+
+
+async def carry_out(
+    core: Core,
+    actor: Actor,
+    once: Once | None,
+    load: Callable[[], Awaitable[Loaded]],
+    decide: Callable[[Loaded, Ids], Change],
+    render: Callable[[Loaded, Change], Reply],
+) -> Reply:
+    """Carry one action out, at most once per idempotency key, and return its reply.
+
+    Raises what `decide` refuses; Unauthenticated or Forbidden for an account that is gone or
+    blocked; IdempotencyKeyReused; Conflict when others were faster every time.
+    """
+    for _ in range(ATTEMPTS_MAX):
+        found = await load()
+        if actor.role is not Role.SYSTEM:
+            require_active(found.caller_status)
+        if once is not None and found.stored is not None:
+            return replay(found.stored, once)
+        ids = await core.keys.ids()
+        change = decide(found, ids)
+        reply = render(found, change)
+        if await core.door.commit(Commit(change, expand(change, ids), once, reply)):
+            return reply
+    raise Conflict

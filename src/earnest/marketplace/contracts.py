@@ -1,0 +1,332 @@
+"""Contracts C1 to C11 of the marketplace, each at its seed path and at its deployed one (D1)."""
+
+from typing import Any
+
+import msgspec
+from litestar import Response, Router, delete, get, patch, post, put
+from litestar.params import FromPath, FromQuery
+
+from earnest.actions import contracts as actions
+from earnest.actions import payments
+from earnest.domain.business import MARKETPLACE
+from earnest.domain.money import CURRENCIES, parse_major
+from earnest.domain.party import Actor, Role
+from earnest.domain.projection import MARKETPLACE_STATUSES
+from earnest.errors import InvalidField
+from earnest.ids import parse_public_id
+from earnest.marketplace import jobs as job_documents
+from earnest.marketplace.documents import (
+    ContractDocument,
+    merged,
+    plain_contract,
+    populated_contract,
+    referenced_contract,
+)
+from earnest.marketplace.shapes import PAGE_ENTRIES_MAX, PAGE_MAX, Line, Message, given, page_number
+from earnest.store import contracts, jobs
+from earnest.store.contracts import Asked, Documented, Page
+from earnest.store.idempotency import Reply
+from earnest.web.auth import actor, reader
+from earnest.web.guard import Amount, EarnestRequest
+from earnest.web.idempotency import once, respond
+from earnest.web.wire import encode
+
+
+class NewContract(msgspec.Struct):
+    """`freelancerId` is the freelancer's user id; `amount` the job's rate, in INR."""
+
+    freelancerId: Line  # noqa: N815
+    amount: Amount
+
+
+class NewStatus(msgspec.Struct):
+    """One of Started, Ongoing, Completed, Canceled."""
+
+    status: Line
+
+
+class ContractMade(msgspec.Struct):
+    message: str
+    contract: ContractDocument
+
+
+class ContractOrNull(msgspec.Struct):
+    contract: ContractDocument | None
+
+
+class ContractList(msgspec.Struct):
+    """`contracts` and `data` are the same list (D10)."""
+
+    count: int
+    contracts: list[ContractDocument]
+    data: list[ContractDocument]
+
+
+class ClientContracts(msgspec.Struct):
+    count: int
+    data: list[ContractDocument]
+
+
+class AllContracts(msgspec.Struct):
+    data: list[ContractDocument]
+
+
+# -- what the client does ---------------------------------------------------------------------
+
+
+@post(["/create-contract/{job_id:str}", "/contract/create-contract/{job_id:str}"])
+async def create_contract(
+    request: EarnestRequest, job_id: FromPath[str], data: NewContract
+) -> Response[ContractMade]:
+    """C1: hire a freelancer who applied. The client is the caller."""
+    caller = actor(request, Role.CLIENT)
+    inr = CURRENCIES["INR"]
+    # The business's own limit is no larger than this; what binds is the job's rate.
+    amount_minor = parse_major(data.amount, inr, "amount", 10**15)
+
+    def render(documented: Documented) -> Reply:
+        made = ContractMade("Job contract has been created", plain_contract(documented))
+        return Reply(201, encode(made))
+
+    return respond(
+        await payments.create_contract(
+            request.app.state.core,
+            caller,
+            parse_public_id(job_id, "jobId"),
+            parse_public_id(data.freelancerId, "freelancerId"),
+            amount_minor,
+            await once(request, caller),
+            render,
+        )
+    )
+
+
+@delete(
+    ["/cancel-contract/{contract_id:str}", "/contract/cancel-contract/{contract_id:str}"],
+    status_code=200,
+)
+async def cancel_contract(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Message]:
+    """C2: either party ends the contract; what is held waits for an admin's refund."""
+    caller = actor(request, Role.CLIENT, Role.FREELANCER)
+    return respond(
+        await actions.cancel(
+            request.app.state.core,
+            caller,
+            parse_public_id(contract_id, "contractId"),
+            await once(request, caller),
+            lambda _: Reply(200, encode(Message("Your job contract has been cancelled"))),
+        )
+    )
+
+
+@get(
+    [
+        "/is-created/{job_id:str}/{client_id:str}",
+        "/contract/is-created/{job_id:str}/{client_id:str}",
+    ]
+)
+async def is_created(
+    request: EarnestRequest, job_id: FromPath[str], client_id: FromPath[str]
+) -> ContractOrNull:
+    """C3: the live contract of this job and client, or null."""
+    viewer = await reader(request)
+    job, client = parse_public_id(job_id, "jobId"), parse_public_id(client_id, "clientId")
+    async with request.app.state.pool.connection() as conn:
+        found = await contracts.of_job(conn, job, client)
+    return ContractOrNull(None if found is None else referenced_contract(found, viewer))
+
+
+@get(["/get-contracts/{client_id:str}", "/contract/get-contracts/{client_id:str}"])
+async def client_contracts(
+    request: EarnestRequest,
+    client_id: FromPath[str],
+    page: FromQuery[str | None] = None,
+    limit: FromQuery[str | None] = None,
+) -> ClientContracts:
+    """C4: a client's contracts, newest first."""
+    viewer = await reader(request)
+    client = parse_public_id(client_id, "clientId")
+    wanted = read_page(page, limit)
+    async with request.app.state.pool.connection() as conn:
+        found = await contracts.of_buyer(conn, client, wanted)
+        shown = await _with_whole_jobs(conn, found, viewer)
+    return ClientContracts(len(shown), shown)
+
+
+@get(["/all-contracts", "/contract/all-contracts"])
+async def all_contracts(
+    request: EarnestRequest,
+    page: FromQuery[str | None] = None,
+    limit: FromQuery[str | None] = None,
+) -> AllContracts:
+    """C5: every contract of the marketplace, newest first."""
+    viewer = await reader(request)
+    wanted = read_page(page, limit)
+    async with request.app.state.pool.connection() as conn:
+        found = await contracts.of_business(conn, MARKETPLACE, wanted)
+    return AllContracts(
+        [
+            populated_contract(one, viewer, job=one.job.public_id if one.job else None)
+            for one in found
+        ]
+    )
+
+
+@patch(["/release-fund/{contract_id:str}", "/contract/release-fund/{contract_id:str}"])
+async def request_release(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Message]:
+    """C6: ask that the completed work be paid."""
+    caller = actor(request, Role.CLIENT)
+    return respond(
+        await actions.request_release(
+            request.app.state.core,
+            caller,
+            parse_public_id(contract_id, "contractId"),
+            await once(request, caller),
+            lambda _: Reply(200, encode(Message("Fund release requested successfully."))),
+        )
+    )
+
+
+# -- what the freelancer does -----------------------------------------------------------------
+
+
+@post("/approve-contract/{contract_id:str}/{freelancer_id:str}", status_code=200)
+async def approve_contract(
+    request: EarnestRequest, contract_id: FromPath[str], freelancer_id: FromPath[str]
+) -> Response[ContractMade]:
+    """C7: accept the contract: Pending becomes Started."""
+    caller = actor(request, Role.FREELANCER)
+
+    def render(documented: Documented) -> Reply:
+        made = ContractMade("Contract has been approved", plain_contract(documented))
+        return Reply(200, encode(made))
+
+    return respond(
+        await actions.approve(
+            request.app.state.core,
+            caller,
+            parse_public_id(contract_id, "contractId"),
+            parse_public_id(freelancer_id, "freelancerId"),
+            await once(request, caller),
+            render,
+        )
+    )
+
+
+@put("/update-status/{contract_id:str}")
+async def update_status(
+    request: EarnestRequest, contract_id: FromPath[str], data: NewStatus
+) -> Response[ContractDocument]:
+    """C10: the next status of the work."""
+    caller = actor(request, Role.FREELANCER)
+    if data.status not in MARKETPLACE_STATUSES:
+        raise InvalidField("status", "must be one of Started, Ongoing, Completed, Canceled")
+    return respond(
+        await actions.update_status(
+            request.app.state.core,
+            caller,
+            parse_public_id(contract_id, "contractId"),
+            data.status,
+            await once(request, caller),
+            lambda documented: Reply(
+                200, merged(plain_contract(documented), "Contract status changed")
+            ),
+        )
+    )
+
+
+@get("/get-contracts/{freelancer_id:str}")
+async def freelancer_contracts(
+    request: EarnestRequest,
+    freelancer_id: FromPath[str],
+    page: FromQuery[str | None] = None,
+    limit: FromQuery[str | None] = None,
+) -> ContractList:
+    """C8: a freelancer's contracts, newest first."""
+    viewer = await reader(request)
+    freelancer = parse_public_id(freelancer_id, "freelancerId")
+    wanted = read_page(page, limit)
+    async with request.app.state.pool.connection() as conn:
+        found = await contracts.of_seller(conn, freelancer, wanted)
+        shown = await _with_whole_jobs(conn, found, viewer)
+    return ContractList(len(shown), shown, shown)
+
+
+@get("/view-contract/{contract_id:str}")
+async def view_contract(
+    request: EarnestRequest, contract_id: FromPath[str]
+) -> Response[ContractDocument]:
+    """C9: one contract with its job and both people."""
+    viewer = await reader(request)
+    asked = Asked(parse_public_id(contract_id, "contractId"))
+    found = await request.app.state.core.loads.contract(asked)
+    if found.documented is None:
+        raise actions.ContractNotFound
+    return respond(Reply(200, merged(populated_contract(found.documented, viewer))))
+
+
+@get("/completed-works/{freelancer_id:str}")
+async def completed_works(
+    request: EarnestRequest,
+    freelancer_id: FromPath[str],
+    page: FromQuery[str | None] = None,
+    limit: FromQuery[str | None] = None,
+) -> ContractList:
+    """C11: a freelancer's completed contracts, newest first."""
+    viewer = await reader(request)
+    freelancer = parse_public_id(freelancer_id, "freelancerId")
+    wanted = read_page(page, limit)
+    async with request.app.state.pool.connection() as conn:
+        found = await contracts.of_seller(conn, freelancer, wanted, completed=True)
+    shown = [populated_contract(one, viewer) for one in found]
+    return ContractList(len(shown), shown, shown)
+
+
+# -- what they share --------------------------------------------------------------------------
+
+
+def read_page(page: str | None, limit: str | None) -> Page:
+    """Without paging parameters everything, up to `store.contracts.LIST_MAX` (D15)."""
+    if given(page) is None and given(limit) is None:
+        return Page()
+    size = page_number(limit, "limit", PAGE_ENTRIES_MAX, PAGE_ENTRIES_MAX)
+    return Page(size, (page_number(page, "page", 1, PAGE_MAX) - 1) * size)
+
+
+async def _with_whole_jobs(
+    conn: Any, found: list[Documented], viewer: Actor | None
+) -> list[ContractDocument]:
+    """Contracts whose jobs are whole documents (C4, C8)."""
+    keys = list({one.contract.job for one in found if one.contract.job is not None})
+    whole = {job.key: job_documents.plain(job) for job in await jobs.by_keys(conn, keys)}
+    return [
+        populated_contract(
+            one, viewer, job=whole.get(one.contract.job) if one.contract.job else None
+        )
+        for one in found
+    ]
+
+
+client_router = Router(
+    "/api/client",
+    route_handlers=[
+        create_contract,
+        cancel_contract,
+        is_created,
+        client_contracts,
+        all_contracts,
+        request_release,
+    ],
+    tags=["Contracts"],
+)
+freelancer_router = Router(
+    "/api/freelancer/contract",
+    route_handlers=[
+        approve_contract,
+        update_status,
+        freelancer_contracts,
+        view_contract,
+        completed_works,
+    ],
+    tags=["Contracts"],
+)

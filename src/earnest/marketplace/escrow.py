@@ -1,0 +1,312 @@
+"""Escrow for admins: what is held, releasing it, refunding it, and the reports (spec 3.1).
+
+The refund route is open to clients too: theirs is a request (D6).
+"""
+
+from typing import Any
+
+import msgspec
+from litestar import Response, Router, get, put
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from earnest.actions import contracts as actions
+from earnest.actions import payments
+from earnest.domain.business import MARKETPLACE
+from earnest.domain.money import CURRENCIES, to_number
+from earnest.domain.party import Actor, Role
+from earnest.domain.payment import Payment
+from earnest.errors import Forbidden
+from earnest.ids import parse_public_id
+from earnest.ledger import accounts as chart
+from earnest.ledger.accounts import unpack
+from earnest.ledger.proof import prove
+from earnest.marketplace.contracts import read_page
+from earnest.marketplace.documents import (
+    EscrowDocument,
+    plain_escrow,
+    populated_escrow,
+    sees_all,
+)
+from earnest.marketplace.shapes import Line, Text
+from earnest.store import accounts, books, contracts, hiring
+from earnest.store.contracts import Asked, Documented
+from earnest.store.hiring import FoundPayment
+from earnest.store.idempotency import Reply
+from earnest.web.auth import actor
+from earnest.web.guard import EarnestRequest
+from earnest.web.idempotency import once, respond
+from earnest.web.wire import encode, instant
+
+_INR = CURRENCIES["INR"]
+
+
+class RefundReasons(msgspec.Struct):
+    """Why, in the client's words; both may be left out."""
+
+    cancelReason: Line | None = None  # noqa: N815
+    cancelReasonDescription: Text | None = None  # noqa: N815
+
+
+class Figure(msgspec.Struct):
+    """One amount in major units."""
+
+    data: Any
+
+
+class Settled(msgspec.Struct):
+    message: str
+    data: EscrowDocument
+
+
+class Escrows(msgspec.Struct):
+    count: int
+    data: list[EscrowDocument]
+
+
+class ParkedPayment(msgspec.Struct):
+    """A payment that waits for its contract, or was refunded. `amount` in major units."""
+
+    id: str = msgspec.field(name="_id")
+    amount: Any
+    currency: str
+    status: str
+    clientId: str  # noqa: N815
+    createdAt: str  # noqa: N815
+    capturedAt: str | None  # noqa: N815
+
+
+class ParkedPayments(msgspec.Struct):
+    count: int
+    data: list[ParkedPayment]
+
+
+class ParkedRefunded(msgspec.Struct):
+    message: str
+    data: ParkedPayment
+
+
+class ProofLine(msgspec.Struct):
+    """One transfer; accounts by name, `amount` in major units."""
+
+    movement: str
+    debit: str
+    credit: str
+    amount: Any
+    recordedAt: str  # noqa: N815
+
+
+class MoneyProof(msgspec.Struct):
+    """funded = toFreelancer + toClient + fees + tax + held, by the ledger; `holds` says so."""
+
+    contractId: str  # noqa: N815
+    currency: str
+    funded: Any
+    toFreelancer: Any  # noqa: N815
+    toClient: Any  # noqa: N815
+    fees: Any
+    tax: Any
+    held: Any
+    holds: bool
+    transfers: list[ProofLine]
+
+
+# -- figures and reports ----------------------------------------------------------------------
+
+
+@get("/balance")
+async def balance(request: EarnestRequest) -> Figure:
+    """All money that is held for contracts now."""
+    async with request.app.state.pool.connection() as conn:
+        await _admin(request, conn)
+        held_minor = await books.total(conn, chart.Kind.HELD, _INR.numeric)
+    return Figure(to_number(held_minor, _INR))
+
+
+@get("/total-revenue")
+async def total_revenue(request: EarnestRequest) -> Figure:
+    """All platform fees earned by releases and refunds."""
+    account = chart.pack(chart.Kind.PLATFORM_FEE_INCOME, "INR", MARKETPLACE)
+    async with request.app.state.pool.connection() as conn:
+        await _admin(request, conn)
+        earned_minor = await books.balance(conn, account)
+    return Figure(to_number(earned_minor, _INR))
+
+
+@get(["/transactions", "/sales-report"])
+async def transactions(
+    request: EarnestRequest,
+    page: FromQuery[str | None] = None,
+    limit: FromQuery[str | None] = None,
+) -> Escrows:
+    """The escrow of every contract that was ever paid for, newest first."""
+    wanted = read_page(page, limit)
+    async with request.app.state.pool.connection() as conn:
+        await _admin(request, conn)
+        found = await contracts.of_business(conn, MARKETPLACE, wanted, funded=True)
+    shown = [populated_escrow(documented) for documented in found]
+    return Escrows(len(shown), shown)
+
+
+@get("/proof/{contract_id:str}")
+async def money_proof(request: EarnestRequest, contract_id: FromPath[str]) -> MoneyProof:
+    """Where every paisa of one contract is, for its parties and for admins."""
+    caller = actor(request)
+    asked = Asked(parse_public_id(contract_id, "contractId"), caller.key)
+    found = await request.app.state.core.loads.contract(asked)
+    accounts.require_active(found.caller_status)
+    if found.documented is None:
+        raise actions.ContractNotFound
+    if not sees_all(found.documented, caller):
+        raise Forbidden
+    return await _proof(request, found.documented)
+
+
+async def _proof(request: EarnestRequest, documented: Documented) -> MoneyProof:
+    contract = documented.contract
+    held = [
+        chart.held(contract.currency, contract.key, tranche)
+        for tranche in range(len(contract.tranches))
+    ]
+    async with request.app.state.pool.connection() as conn:
+        moved, held_minor = await books.of_held(conn, held)
+    proof = prove(moved, buyer=contract.buyer, seller=contract.seller, held_minor=held_minor)
+    of = CURRENCIES[contract.currency]
+    return MoneyProof(
+        contractId=contract.public_id,
+        currency=contract.currency,
+        funded=to_number(proof.funded_minor, of),
+        toFreelancer=to_number(proof.to_seller_minor, of),
+        toClient=to_number(proof.to_buyer_minor, of),
+        fees=to_number(proof.fees_minor, of),
+        tax=to_number(proof.tax_minor, of),
+        held=to_number(proof.held_minor, of),
+        holds=proof.holds,
+        transfers=[
+            ProofLine(
+                movement=one.movement,
+                debit=unpack(one.debit).name,
+                credit=unpack(one.credit).name,
+                amount=to_number(one.amount_minor, of),
+                recordedAt=instant(one.recorded_at),
+            )
+            for one in moved
+        ],
+    )
+
+
+# -- moving money -----------------------------------------------------------------------------
+
+
+@put("/release-fund/{contract_id:str}")
+async def release_fund(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Settled]:
+    """Release what is held to the freelancer, less the platform's fee."""
+    caller = actor(request, Role.ADMIN)
+    return respond(
+        await actions.approve_release(
+            request.app.state.core,
+            caller,
+            parse_public_id(contract_id, "contractId"),
+            await once(request, caller, moves_money=True),
+            lambda documented: Reply(
+                200, encode(Settled("Fund has been released", plain_escrow(documented)))
+            ),
+        )
+    )
+
+
+@put("/refund-client/{contract_id:str}/{client_id:str}")
+async def refund_client(
+    request: EarnestRequest,
+    contract_id: FromPath[str],
+    client_id: FromPath[str],
+    data: JSONBody[RefundReasons | None] = None,
+) -> Response[Settled]:
+    """An admin refunds by the cancellation policy; a client asks for it (D6, D7)."""
+    caller = actor(request, Role.ADMIN, Role.CLIENT)
+    reasons = data or RefundReasons()
+    return respond(
+        await actions.refund(
+            request.app.state.core,
+            caller,
+            parse_public_id(contract_id, "contractId"),
+            parse_public_id(client_id, "clientId"),
+            reasons.cancelReason or "",
+            reasons.cancelReasonDescription or "",
+            await once(request, caller, moves_money=True),
+            lambda documented: Reply(
+                200, encode(Settled("Refund has been processed", plain_escrow(documented)))
+            ),
+        )
+    )
+
+
+# -- payments without a contract (D2) ---------------------------------------------------------
+
+
+@get("/parked-payments")
+async def parked_payments(request: EarnestRequest) -> ParkedPayments:
+    """Captured payments that wait for their contract."""
+    async with request.app.state.pool.connection() as conn:
+        await _admin(request, conn)
+        found = await hiring.parked(conn)
+    shown = [_parked(payment, buyer) for payment, buyer in found]
+    return ParkedPayments(len(shown), shown)
+
+
+@put("/refund-payment/{payment_id:str}")
+async def refund_payment(
+    request: EarnestRequest, payment_id: FromPath[str]
+) -> Response[ParkedRefunded]:
+    """Give a parked payment back to the client's wallet."""
+    caller = actor(request, Role.ADMIN)
+
+    def render(found: FoundPayment, payment: Payment) -> Reply:
+        buyer = found.buyer.public_id if found.buyer is not None else ""
+        return Reply(
+            200, encode(ParkedRefunded("Payment has been refunded", _parked(payment, buyer)))
+        )
+
+    return respond(
+        await payments.refund_parked(
+            request.app.state.core,
+            caller,
+            parse_public_id(payment_id, "paymentId"),
+            await once(request, caller, moves_money=True),
+            render,
+        )
+    )
+
+
+def _parked(payment: Payment, buyer: str) -> ParkedPayment:
+    return ParkedPayment(
+        id=payment.public_id,
+        amount=to_number(payment.amount_minor, CURRENCIES[payment.currency]),
+        currency=payment.currency,
+        status=payment.state,
+        clientId=buyer,
+        createdAt=instant(payment.created_at),
+        capturedAt=instant(payment.captured_at) if payment.captured_at else None,
+    )
+
+
+async def _admin(request: EarnestRequest, conn: Any) -> Actor:
+    caller = actor(request, Role.ADMIN)
+    status = await accounts.get_status(conn, caller.key, caller.public_id)
+    accounts.require_active(status)
+    return caller
+
+
+router = Router(
+    "/api/admin/escrow",
+    route_handlers=[
+        balance,
+        total_revenue,
+        transactions,
+        money_proof,
+        release_fund,
+        refund_client,
+        parked_payments,
+        refund_payment,
+    ],
+    tags=["Escrow"],
+)

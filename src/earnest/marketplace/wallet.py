@@ -1,0 +1,169 @@
+"""Wallets: what a client or freelancer has, where it came from, and earnings by month."""
+
+from typing import Any
+
+import msgspec
+from litestar import Router, get
+from litestar.params import FromPath
+
+from earnest.domain.money import CURRENCIES, to_number
+from earnest.domain.party import Actor, Role
+from earnest.errors import Forbidden, NotFound
+from earnest.ids import PublicId, entry_id, key_of, parse_public_id
+from earnest.ledger.accounts import wallet
+from earnest.marketplace.documents import wallet_id
+from earnest.store import accounts, books
+from earnest.store.books import Entry
+from earnest.web.auth import actor
+from earnest.web.guard import EarnestRequest
+from earnest.web.wire import instant
+
+_INR = CURRENCIES["INR"]
+ENTRIES_MAX = 1_000
+
+DESCRIPTIONS = {
+    ("released", True): "Contract payment",
+    ("refunded", True): "Contract refund",
+    ("parked_refunded", True): "Payment refund",
+}
+PARTIAL = "Partial payment for canceled contract"
+
+
+class WalletNotFound(NotFound):
+    """Wallet not found"""
+
+
+class WalletEntry(msgspec.Struct):
+    """One credit or debit; `amount` in major units, always positive."""
+
+    id: str = msgspec.field(name="_id")
+    amount: Any
+    description: str
+    type: str
+    date: str
+    contractId: str | None  # noqa: N815
+
+
+class NamedEntry(WalletEntry):
+    """With the client of the contract that it came from."""
+
+    clientName: str | None = None  # noqa: N815
+
+
+class WalletDocument(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    userId: str  # noqa: N815
+    balance: Any
+    transactions: list[WalletEntry]
+    createdAt: str  # noqa: N815
+    updatedAt: str  # noqa: N815
+    isDeleted: bool = False  # noqa: N815
+
+
+class WalletOrNull(msgspec.Struct):
+    success: bool
+    data: WalletDocument | None
+
+
+class WalletEntries(msgspec.Struct):
+    success: bool
+    count: int
+    data: list[NamedEntry]
+
+
+class Month(msgspec.Struct):
+    """`month` is YYYY-MM in UTC."""
+
+    month: str
+    totalRevenue: Any  # noqa: N815
+    totalTransactions: int  # noqa: N815
+
+
+class Months(msgspec.Struct):
+    data: list[Month]
+
+
+@get("/earnings/{user_id:str}")
+async def earnings(request: EarnestRequest, user_id: FromPath[str]) -> WalletOrNull:
+    """A wallet with its entries, newest first; null until the first credit."""
+    owner = parse_public_id(user_id, "userId")
+    async with request.app.state.pool.connection() as conn:
+        await _owner_or_admin(request, conn, owner)
+        account = wallet("INR", key_of(owner))
+        entries = await books.statement(conn, account, ENTRIES_MAX)
+        balance_minor = await books.balance(conn, account)
+    if not entries:
+        return WalletOrNull(success=True, data=None)
+    return WalletOrNull(
+        success=True,
+        data=WalletDocument(
+            id=wallet_id(owner),
+            userId=owner,
+            balance=to_number(balance_minor, _INR),
+            transactions=[WalletEntry(**_entry(entry)) for entry in entries],
+            createdAt=instant(entries[-1].recorded_at),
+            updatedAt=instant(entries[0].recorded_at),
+        ),
+    )
+
+
+@get("/transactions/{id:str}")
+async def transactions(
+    request: EarnestRequest,
+    id: FromPath[str],  # noqa: A002
+) -> WalletEntries:
+    """A wallet's entries, newest first."""
+    caller = actor(request)
+    wanted = parse_public_id(id, "walletId")
+    async with request.app.state.pool.connection() as conn:
+        owner = await accounts.find_party(conn, key_of(wanted))
+        if owner is None or wallet_id(owner) != wanted:
+            accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
+            raise WalletNotFound
+        await _owner_or_admin(request, conn, owner)
+        entries = await books.statement(conn, wallet("INR", key_of(owner)), ENTRIES_MAX)
+    shown = [NamedEntry(**_entry(entry), clientName=entry.buyer_name) for entry in entries]
+    return WalletEntries(success=True, count=len(shown), data=shown)
+
+
+@get("/user-sales-report/{user_id:str}")
+async def sales_report(request: EarnestRequest, user_id: FromPath[str]) -> Months:
+    """What came in, by month, oldest first."""
+    owner = parse_public_id(user_id, "userId")
+    async with request.app.state.pool.connection() as conn:
+        await _owner_or_admin(request, conn, owner)
+        months = await books.earned_by_month(conn, wallet("INR", key_of(owner)))
+    return Months(
+        [
+            Month(month, to_number(total_minor, _INR), entries)
+            for month, total_minor, entries in months
+        ]
+    )
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    is_partial = entry.movement == "refunded" and entry.credit and not entry.to_buyer
+    description = DESCRIPTIONS.get((entry.movement, entry.credit), entry.movement)
+    return {
+        "id": entry_id(entry.key, entry.recorded_at),
+        "amount": to_number(entry.amount_minor, _INR),
+        "description": PARTIAL if is_partial else description,
+        "type": "credit" if entry.credit else "debit",
+        "date": instant(entry.recorded_at),
+        "contractId": entry.contract_number,
+    }
+
+
+async def _owner_or_admin(request: EarnestRequest, conn: Any, owner: PublicId) -> Actor:
+    caller = actor(request)
+    accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
+    if caller.role is not Role.ADMIN and caller.public_id != owner:
+        raise Forbidden
+    return caller
+
+
+router = Router(
+    "/api/freelancer/wallet",
+    route_handlers=[earnings, transactions, sales_report],
+    tags=["Wallets"],
+)
