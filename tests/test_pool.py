@@ -1,0 +1,185 @@
+"""The connection pool: last in, first out, bounded, and nothing broken is lent twice."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from conftest import Server, TestDatabase
+from earnest.errors import Unavailable
+from earnest.store.db import DatabaseRefused, Pool, check_durability
+
+
+async def pid(pool: Pool) -> int:
+    async with pool.connection() as conn:
+        found: int = await conn.fetchval("SELECT pg_backend_pid()")
+        return found
+
+
+async def test_it_lends_the_connection_that_came_back_last(pool: Pool) -> None:
+    first, second = await pool.acquire(), await pool.acquire()
+    pool.release(first)
+    pool.release(second)
+    assert await pool.acquire() is second
+
+
+async def test_it_sets_each_session_up(pool: Pool) -> None:
+    async with pool.connection() as conn:
+        settings = {
+            name: await conn.fetchval("SELECT current_setting($1)", name)
+            for name in (
+                "application_name",
+                "statement_timeout",
+                "default_transaction_isolation",
+                "synchronous_commit",
+                "TimeZone",
+            )
+        }
+    assert settings == {
+        "application_name": "earnest",
+        "statement_timeout": "30s",
+        "default_transaction_isolation": "read committed",
+        "synchronous_commit": "on",
+        "TimeZone": "UTC",
+    }
+
+
+async def test_it_never_opens_more_than_its_bound_and_serves_who_waits_longest(
+    database: TestDatabase,
+) -> None:
+    pool = Pool(database.app_dsn, connections_max=3)
+    served: list[int] = []
+
+    async def borrow(number: int) -> int:
+        async with pool.connection() as conn:
+            served.append(number)
+            found: int = await conn.fetchval("SELECT pg_backend_pid() FROM pg_sleep(0.01)")
+            return found
+
+    pids = await asyncio.gather(*(borrow(number) for number in range(30)))
+    await pool.close()
+    assert len(set(pids)) == 3
+    assert sorted(served) == list(range(30))
+    assert served[3:] == sorted(served[3:])
+
+
+async def test_it_gives_up_after_a_while_and_loses_no_connection_by_it(
+    database: TestDatabase,
+) -> None:
+    pool = Pool(database.app_dsn, connections_max=1, wait_seconds_max=0)
+    async with pool.connection():
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="busy"):
+                await pool.acquire()
+    assert await pid(pool) == await pid(pool)
+    await pool.close()
+
+
+async def test_it_passes_on_a_connection_given_to_a_task_that_was_just_cancelled(
+    database: TestDatabase,
+) -> None:
+    pool = Pool(database.app_dsn, connections_max=1, wait_seconds_max=5)
+    held = await pool.acquire()
+    waiting = asyncio.create_task(pool.acquire())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    pool.release(held)  # the waiter is served ...
+    waiting.cancel()  # ... and cancelled before it could run
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await asyncio.wait_for(pool.acquire(), 1) is held
+    pool.release(held)
+    await pool.close()
+
+
+async def test_it_closes_a_connection_whose_borrower_was_cancelled(pool: Pool) -> None:
+    before = await pid(pool)
+
+    async def dawdle() -> None:
+        async with pool.connection() as conn:
+            await conn.execute("SELECT pg_sleep(30)")
+
+    task = asyncio.create_task(dawdle())
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await pid(pool) != before
+
+
+async def test_it_closes_a_connection_with_an_open_database_transaction(pool: Pool) -> None:
+    async with pool.connection() as conn:
+        before = await conn.fetchval("SELECT pg_backend_pid()")
+        await conn.execute("BEGIN")
+    assert await pid(pool) != before
+
+
+async def test_it_keeps_a_connection_after_a_plain_error(pool: Pool) -> None:
+    before = await pid(pool)
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        async with pool.connection() as conn:
+            await conn.execute("SELECT 1 / 0")
+    assert await pid(pool) == before
+
+
+async def test_it_replaces_connections_that_the_server_closed(
+    database: TestDatabase, server: Server
+) -> None:
+    pool = Pool(database.app_dsn, connections_max=2)
+    first, second = await pool.acquire(), await pool.acquire()
+    pool.release(first)
+    pool.release(second)
+    server.execute(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        f" WHERE datname = '{database.name}'"
+    )
+    await asyncio.sleep(0.1)
+    async with pool.connection() as one, pool.connection() as other:
+        assert await one.fetchval("SELECT 1") == await other.fetchval("SELECT 1") == 1
+    await pool.close()
+
+
+async def test_it_says_unavailable_when_there_is_no_server() -> None:
+    pool = Pool("postgresql://earnest_app:x@/earnest?host=/nowhere", connections_max=1)
+    for _ in range(2):  # the slot is free again after the first
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await pool.acquire()
+
+
+async def test_it_refuses_newcomers_and_waits_for_borrowers_when_it_closes(
+    database: TestDatabase,
+) -> None:
+    pool = Pool(database.app_dsn, connections_max=1)
+    conn = await pool.acquire()
+    waiting = asyncio.create_task(pool.acquire())
+    closing = asyncio.create_task(pool.close())
+    await asyncio.sleep(0.01)
+    with pytest.raises(Unavailable, match="shutting down"):
+        await pool.acquire()
+    with pytest.raises(Unavailable, match="shutting down"):
+        await waiting
+    assert await conn.fetchval("SELECT 1") == 1
+    assert not closing.done()
+    pool.release(conn)
+    await closing
+    assert conn.is_closed()
+
+
+async def test_a_server_that_forgets_is_refused_with_the_fix(
+    database: TestDatabase, server: Server
+) -> None:
+    server.execute(f"ALTER DATABASE {database.name} SET synchronous_commit = 'off'")
+    conn = await asyncpg.connect(database.app_dsn)
+    try:
+        with pytest.raises(DatabaseRefused, match="ALTER SYSTEM SET synchronous_commit = 'on'"):
+            await check_durability(conn)
+    finally:
+        await conn.close()
+
+
+async def test_a_server_that_remembers_is_taken(database: TestDatabase) -> None:
+    conn = await asyncpg.connect(database.app_dsn)
+    try:
+        await check_durability(conn)
+    finally:
+        await conn.close()
