@@ -7,20 +7,23 @@ Alice buys, Bob sells, Mallory is another client, Mallet another freelancer, Olg
 """
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
+from typing import cast as typed
 
 import httpx
 import msgspec
 import pytest
 import uvicorn
 from argon2 import PasswordHasher
-from earnest.settings import Settings
 from litestar import Litestar
 
 from earnest.app import build_app
 from earnest.domain.party import Actor, Role
 from earnest.ids import key_of
+from earnest.settings import Settings
 from earnest.store import accounts, catalog
 from earnest.store.catalog import CATEGORY, SKILL
 from earnest.store.db import Pool
@@ -49,6 +52,8 @@ class Cast(msgspec.Struct, frozen=True):
     mallory: Caller
     mallet: Caller
     olga: Caller
+    anybody: Caller
+    app: Litestar
     category: str
     skill: str
 
@@ -99,7 +104,11 @@ async def app(settings: Settings, pool: Pool) -> AsyncIterator[Litestar]:
 
 def caller(app: Litestar, **headers: str) -> Caller:
     """A client of `app` in this process."""
-    return Caller(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", headers=headers)
+    return Caller(
+        transport=httpx.ASGITransport(typed("Any", app)),
+        base_url="http://127.0.0.1",
+        headers=headers,
+    )
 
 
 @pytest.fixture
@@ -142,6 +151,8 @@ async def cast(app: Litestar) -> AsyncIterator[Cast]:
         mallory=await sign_up(app, "Mallory", Role.CLIENT),
         mallet=await sign_up(app, "Mallet", Role.FREELANCER),
         olga=await sign_up(app, "Olga", Role.ADMIN),
+        anybody=caller(app),
+        app=app,
         category=design.public_id,
         skill=drawing.public_id,
     )
@@ -152,26 +163,21 @@ async def cast(app: Litestar) -> AsyncIterator[Cast]:
         everybody.mallory,
         everybody.mallet,
         everybody.olga,
+        everybody.anybody,
     ):
         await one.aclose()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn inside a test: it leaves the signals of the test run alone."""
-
-    def install_signal_handlers(self) -> None:
-        """Nothing."""
-
-
 @pytest.fixture
-async def served(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
-    """The application behind a socket on 127.0.0.1."""
-    server = _Server(uvicorn.Config(app, port=0, lifespan="off", log_level="warning"))
-    running = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+async def served(database: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """The application behind a socket on 127.0.0.1, which it knows as its public URL."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    app = build_app(make_settings(database.app_dsn, public_url=url), Pool(database.app_dsn))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    running = asyncio.create_task(server.serve(sockets=[listening]))
+    async with httpx.AsyncClient(base_url=url) as client:
         yield client
     server.should_exit = True
     await running

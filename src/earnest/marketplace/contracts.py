@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, Router, delete, get, patch, post, put
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from earnest.actions import contracts as actions
 from earnest.actions import payments
@@ -76,7 +76,7 @@ class AllContracts(msgspec.Struct):
 
 @post(["/create-contract/{job_id:str}", "/contract/create-contract/{job_id:str}"])
 async def create_contract(
-    request: EarnestRequest, job_id: FromPath[str], data: NewContract
+    request: EarnestRequest, job_id: FromPath[str], data: JSONBody[NewContract]
 ) -> Response[ContractMade]:
     """C1: hire a freelancer who applied. The client is the caller."""
     caller = actor(request, Role.CLIENT)
@@ -215,7 +215,7 @@ async def approve_contract(
 
 @put("/update-status/{contract_id:str}")
 async def update_status(
-    request: EarnestRequest, contract_id: FromPath[str], data: NewStatus
+    request: EarnestRequest, contract_id: FromPath[str], data: JSONBody[NewStatus]
 ) -> Response[ContractDocument]:
     """C10: the next status of the work."""
     caller = actor(request, Role.FREELANCER)
