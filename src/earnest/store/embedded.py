@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -106,6 +107,7 @@ class Embedded:
         """
         self = cls(data_dir, report)
         try:
+            self._check_path()
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._guard():
                 self._account = ServerAccount.of(self.data_dir, self.pgdata)
@@ -212,6 +214,14 @@ class Embedded:
             _sync(self.data_dir)
         return msgspec.json.decode(path.read_bytes(), type=Passwords)
 
+    def _check_path(self) -> None:
+        """pg_ctl hands the path to a shell between double quotes, and escapes nothing."""
+        if re.search(r'["$`\\\n]', str(self.data_dir)):
+            raise DatabaseRefused(
+                f"{self.data_dir}: PostgreSQL cannot be started in a directory with a double"
+                " quote, dollar, backquote, backslash or line break in its path."
+            )
+
     # -- running --------------------------------------------------------------------------
 
     def _ensure_running(self) -> None:
@@ -282,14 +292,17 @@ class Embedded:
 
     def _stop(self) -> None:
         """Fast, that is with a checkpoint; immediately, if that takes too long (it recovers)."""
+        pid = self._pid_of_server()
         for mode, seconds_max in (("fast", 10), ("immediate", 5)):
-            if self._pid_of_server() is None:
+            if pid is None or not _works_in(pid, self.pgdata):
                 return
             with contextlib.suppress(DatabaseRefused):
                 self._account.run(
                     "pg_ctl", "stop", "--pgdata", self.pgdata, "--silent", "--wait",
                     f"--mode={mode}", f"--timeout={seconds_max}",
                 )  # fmt: skip
+            with contextlib.suppress(psutil.Error):  # pg_ctl is content when the pid file is gone
+                psutil.Process(pid).wait(1)
 
     def _pid_file(self) -> PidFile | None:
         try:
