@@ -3,19 +3,22 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
+from earnest.actions.accounts import create_admin
+from earnest.store.db import Pool
 from web import PASSWORD, Caller, Cast, problem
 
 CAROL = {"name": "Carol", "email": "Carol@Example.com", "password": PASSWORD, "role": "client"}
 
 
-async def mailed_code(api: Caller, email: str) -> str:
+async def mailed_code(api: httpx.AsyncClient, email: str) -> str:
     letters = (await api.get("/sandbox/mailbox", params={"to": email})).json()
     return str(letters[0]["code"])
 
 
-async def register(api: Caller, **other: Any) -> dict[str, Any]:
+async def register(api: httpx.AsyncClient, **other: Any) -> dict[str, Any]:
     """Register Carol; what she then sends with the code."""
     wanted = CAROL | other
     answer = await api.post("/api/auth/register", json=wanted)
@@ -28,26 +31,47 @@ async def register(api: Caller, **other: Any) -> dict[str, Any]:
     }
 
 
-async def test_it_leads_from_the_mailed_code_to_a_job_and_an_application(served: Any) -> None:
-    """The whole way over a real socket: register, verify, sign in, post a job, apply."""
-    api = served
-    tokens = {}
-    for name, role in (("Carol", "client"), ("Dave", "freelancer")):
-        email = f"{name}@example.com"
-        confirmed = await api.post(
-            "/api/auth/verify-otp", json=await register(api, name=name, email=email, role=role)
-        )
-        assert (confirmed.status_code, confirmed.json()) == (
-            201,
-            {"message": "Signup successful"},
-        )
-        signed_in = await api.post("/api/auth/login", json={"email": email, "password": PASSWORD})
-        assert signed_in.status_code == 200
-        tokens[role] = {"Authorization": f"Bearer {signed_in.json()['accessToken']}"}
-    applied = await api.post(
-        "/api/freelancer/jobs/apply-job/66aa00000000000000000a01", headers=tokens["freelancer"]
+async def signed_up(api: httpx.AsyncClient, name: str, role: str) -> dict[str, str]:
+    """The headers of somebody who took the whole way over HTTP."""
+    email = f"{name}@example.com"
+    confirmed = await api.post(
+        "/api/auth/verify-otp", json=await register(api, name=name, email=email, role=role)
     )
-    assert problem(applied, 404)["error"] == "Job not found"
+    assert (confirmed.status_code, confirmed.json()) == (201, {"message": "Signup successful"})
+    return await signed_in(api, email)
+
+
+async def signed_in(api: httpx.AsyncClient, email: str) -> dict[str, str]:
+    answer = await api.post("/api/auth/login", json={"email": email, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    return {"Authorization": f"Bearer {answer.json()['accessToken']}"}
+
+
+async def test_it_leads_from_the_mailed_code_to_a_job_and_an_application(
+    served: httpx.AsyncClient, pool: Pool
+) -> None:
+    """The whole way over a real socket: register, verify, sign in, post a job, apply."""
+    await create_admin(pool, "Olga@example.com", PASSWORD)
+    olga = await signed_in(served, "olga@example.com")
+    carol = await signed_up(served, "Carol", "client")
+    dave = await signed_up(served, "Dave", "freelancer")
+    labels = [
+        (await served.post(path, json={"name": "Design"}, headers=olga)).json()["data"]["_id"]
+        for path in ("/api/admin/categories/add-category", "/api/admin/skills/add-skills")
+    ]
+    job = {
+        "title": "Logo",
+        "description": "A logo",
+        "rate": 50000,
+        "experienceLevel": "Expert",
+        "location": "Goa",
+        "category": labels[0],
+        "skills": labels[1:],
+    }
+    made = await served.post("/api/client/job/create-job", json=job, headers=carol)
+    assert made.status_code == 200, made.text
+    path = f"/api/freelancer/jobs/apply-job/{made.json()['job']['_id']}"
+    assert (await served.post(path, headers=dave)).status_code == 201
 
 
 async def test_it_tells_only_the_mailbox_that_an_address_is_taken(cast: Cast, api: Caller) -> None:

@@ -9,7 +9,7 @@ Alice buys, Bob sells, Mallory is another client, Mallet another freelancer, Olg
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from typing import cast as typed
 
@@ -168,14 +168,22 @@ async def cast(app: Litestar) -> AsyncIterator[Cast]:
         await one.aclose()
 
 
+class _Server(uvicorn.Server):
+    """uvicorn in a test: the signals stay with the test run."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
+        yield
+
+
 @pytest.fixture
 async def served(database: Any) -> AsyncIterator[httpx.AsyncClient]:
     """The application behind a socket on 127.0.0.1, which it knows as its public URL."""
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     app = build_app(make_settings(database.app_dsn, public_url=url), Pool(database.app_dsn))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    server = _Server(uvicorn.Config(app, log_level="warning"))
     running = asyncio.create_task(server.serve(sockets=[listening]))
     async with httpx.AsyncClient(base_url=url) as client:
         yield client

@@ -4,9 +4,10 @@ import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from litestar import Litestar, MediaType, get
+from litestar import Litestar, Router, get
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
@@ -64,6 +65,12 @@ async def readyz(request: EarnestRequest) -> Health:
     return Health("ready")
 
 
+@get("/openapi.json", include_in_schema=False)
+async def openapi_json(request: EarnestRequest) -> dict[str, Any]:
+    """This API, described."""
+    return request.app.openapi_schema.to_schema()
+
+
 def build_app(settings: Settings, pool: Pool) -> Litestar:
     """The application. It closes `pool` when it stops."""
     core = build_core(settings, pool)
@@ -83,6 +90,7 @@ def build_app(settings: Settings, pool: Pool) -> Litestar:
     handlers: list[ControllerRouterHandler] = [
         healthz,
         readyz,
+        openapi_json,
         auth.router,
         jobs.router,
         applications.client_router,
@@ -110,12 +118,7 @@ def build_app(settings: Settings, pool: Pool) -> Litestar:
         exception_handlers=problems.HANDLERS,
         request_max_body_size=BODY_BYTES_MAX,
         cors_config=_cors(settings),
-        openapi_config=OpenAPIConfig(
-            "Earnest",
-            __version__,
-            path="/",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json", media_type=MediaType.JSON)],
-        ),
+        openapi_config=_openapi(),
         logging_config=None,
         debug=False,
     )
@@ -190,6 +193,22 @@ def _state(settings: Settings, core: Core, passwords: Passwords) -> State:
 def derive_key(secret_key: bytes, purpose: str) -> bytes:
     """A key of its own for each purpose, so that no signature is good for another one."""
     return hmac.digest(secret_key, f"earnest/{purpose}".encode(), "sha256")
+
+
+def _openapi() -> OpenAPIConfig:
+    """The description, at /docs for people as soon as there is a page; /openapi.json is ours."""
+    return OpenAPIConfig(
+        "Earnest",
+        __version__,
+        use_handler_docstrings=True,
+        render_plugins=[JsonRenderPlugin()],
+        openapi_router=Router(
+            "/docs",
+            route_handlers=[],
+            include_in_schema=False,
+            after_request=problems.instead_of_html,
+        ),
+    )
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

@@ -7,9 +7,10 @@ import msgspec
 from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
 
+from earnest.domain.hiring import JobNotOpen
 from earnest.domain.job import Application, Listing
 from earnest.domain.party import Actor, Party, Role
-from earnest.errors import Forbidden, NotFound, Refused
+from earnest.errors import Forbidden, NotFound
 from earnest.ids import key_of, parse_public_id, sub_id
 from earnest.marketplace.jobs import JobDocument, populated
 from earnest.marketplace.shapes import Message
@@ -65,7 +66,9 @@ class MaybeApplication(msgspec.Struct):
 
 
 @get("/applicants/{job_id:str}/{client_id:str}")
-async def applicants(request: EarnestRequest, job_id: FromPath[str], client_id: FromPath[str]) -> Applicants:
+async def applicants(
+    request: EarnestRequest, job_id: FromPath[str], client_id: FromPath[str]
+) -> Applicants:
     """Who applied for a job of this client: names and ids."""
     await reader(request)
     job_id = parse_public_id(job_id, "jobId")
@@ -91,7 +94,7 @@ async def apply_job(request: EarnestRequest, job_id: FromPath[str]) -> Response[
         accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
         job = await jobs.get(conn, job_id)
         if job.status is not Listing.OPEN:
-            raise Refused("Job is closed, or hired someone")
+            raise JobNotOpen
         made = await jobs.apply(conn, job, _party(caller))
         return reply(201, Applied("Application has been sent", document(made)))
 
@@ -99,7 +102,9 @@ async def apply_job(request: EarnestRequest, job_id: FromPath[str]) -> Response[
 
 
 @delete("/cancel-application/{application_id:str}", status_code=200)
-async def cancel_application(request: EarnestRequest, application_id: FromPath[str]) -> Response[Message]:
+async def cancel_application(
+    request: EarnestRequest, application_id: FromPath[str]
+) -> Response[Message]:
     """Withdraw one's own application. A contract that came of it stays what it is."""
     caller = actor(request, Role.FREELANCER)
     application_id = parse_public_id(application_id, "applicationId")
@@ -169,7 +174,7 @@ def profile(one: Application) -> Profile:
     """The applicant as others see him."""
     who = one.freelancer
     return Profile(
-        id=sub_id(who.public_id, one.freelancer_since, 1),
+        id=sub_id(who.public_id, 1),
         userId=who.public_id,
         firstName=who.name,
         profilePic=who.picture,

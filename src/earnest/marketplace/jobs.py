@@ -1,5 +1,6 @@
 """/api/client/job: jobs (spec 4.2). Anybody may look, their client changes them."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -67,7 +68,7 @@ class JobDocument(msgspec.Struct):
     location: str
     clientId: str | Person  # noqa: N815
     category: str | Named | None
-    skills: list[str] | list[Named]
+    skills: Sequence[str | Named]
     hiredFreelancer: str | None  # noqa: N815
     applicants: int
     status: str
@@ -239,7 +240,7 @@ def _document(
     job: Job,
     client: str | Person,
     category: str | Named | None,
-    skills: list[str] | list[Named],
+    skills: Sequence[str | Named],
 ) -> JobDocument:
     return JobDocument(
         id=job.public_id,

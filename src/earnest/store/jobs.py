@@ -10,9 +10,10 @@ import asyncpg
 import msgspec
 
 from earnest.domain.business import MARKETPLACE
+from earnest.domain.hiring import JobNotFound
 from earnest.domain.job import Application, Job, Label, Level, Listing
 from earnest.domain.party import Party
-from earnest.errors import Conflict, NotFound
+from earnest.errors import Conflict
 from earnest.ids import PublicId, key_of
 from earnest.store import keys
 
@@ -181,7 +182,6 @@ SELECT
     p.public_id AS party_public_id,
     p.name,
     p.picture,
-    p.created_at AS since,
     a.created_at
 FROM application AS a
 INNER JOIN job AS j ON a.job_id = j.id
@@ -201,7 +201,6 @@ SELECT
     p.public_id AS party_public_id,
     p.name,
     p.picture,
-    p.created_at AS since,
     a.created_at
 FROM application AS a
 INNER JOIN job AS j ON a.job_id = j.id
@@ -243,14 +242,14 @@ async def get(conn: asyncpg.Connection, job: PublicId) -> Job:
     """Raises NotFound."""
     rows = await conn.fetch(DOCUMENTS, [key_of(job)])
     if not rows or rows[0]["public_id"] != job:
-        raise NotFound("Job not found")
+        raise JobNotFound
     return _job(rows[0])
 
 
 async def lock(conn: asyncpg.Connection, job: PublicId) -> Job:
     """The job, which nobody else changes or opens a payment for until the caller commits."""
     if await conn.fetchval(LOCK, key_of(job), job) is None:
-        raise NotFound("Job not found")
+        raise JobNotFound
     return await get(conn, job)
 
 
@@ -261,7 +260,7 @@ async def page_of_open(
     pattern = literal_pattern(search)
     total = await conn.fetchval(COUNT_OPEN, pattern, level)
     rows = await conn.fetch(OPEN_SORTED[sort], pattern, level, limit, offset)
-    return Page(await _documents(conn, [row["id"] for row in rows]), total)
+    return Page(await by_keys(conn, [row["id"] for row in rows]), total)
 
 
 async def page_of_client(
@@ -279,7 +278,7 @@ async def page_of_client(
     client_key = key_of(client)
     total = await conn.fetchval(COUNT_OF_CLIENT, client_key, pattern, level, client)
     rows = await conn.fetch(OF_CLIENT, client_key, pattern, level, sort, limit, offset, client)
-    return Page(await _documents(conn, [row["id"] for row in rows]), total)
+    return Page(await by_keys(conn, [row["id"] for row in rows]), total)
 
 
 async def create(conn: asyncpg.Connection, client_key: int, draft: Draft) -> Job:
@@ -339,7 +338,7 @@ async def apply(conn: asyncpg.Connection, job: Job, freelancer: Party) -> Applic
         await conn.execute(APPLY, fresh.key, fresh.public_id, job.key, freelancer.key, fresh.at)
     except asyncpg.UniqueViolationError:
         raise Conflict("You have already applied for this job") from None
-    return Application(fresh.key, fresh.public_id, job.public_id, freelancer, fresh.at, fresh.at)
+    return Application(fresh.key, fresh.public_id, job.public_id, freelancer, fresh.at)
 
 
 async def applications_of(
@@ -355,7 +354,7 @@ async def applications_by(
 ) -> list[tuple[Application, Job]]:
     """What a freelancer applied for, newest first, 1,000 at most."""
     rows = await conn.fetch(APPLICATIONS_BY_FREELANCER, freelancer_key)
-    jobs = await _documents(conn, [row["job_id"] for row in rows])
+    jobs = await by_keys(conn, [row["job_id"] for row in rows])
     return [(_application(row), job) for row, job in zip(rows, jobs, strict=True)]
 
 
@@ -378,7 +377,7 @@ def literal_pattern(search: str) -> str:
     return f"%{escaped}%"
 
 
-async def _documents(conn: asyncpg.Connection, job_keys: list[int]) -> list[Job]:
+async def by_keys(conn: asyncpg.Connection, job_keys: list[int]) -> list[Job]:
     if not job_keys:
         return []
     return [_job(row) for row in await conn.fetch(DOCUMENTS, job_keys)]
@@ -424,6 +423,5 @@ def _application(row: asyncpg.Record) -> Application:
         freelancer=Party(
             row["party_id"], PublicId(row["party_public_id"]), row["name"], "", row["picture"]
         ),
-        freelancer_since=row["since"],
         created_at=row["created_at"],
     )

@@ -15,7 +15,7 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.types import Empty
 
-from earnest.errors import EarnestError, Invalid, InvalidField, MalformedBody
+from earnest.errors import EarnestError, InvalidField, MalformedBody
 
 BODY_BYTES_MAX = 64 * 1024
 DEPTH_MAX = 32
@@ -194,7 +194,7 @@ def _deeper_than(value: Any, levels: int) -> bool:
 def _check_strings(value: Any) -> None:
     if isinstance(value, str):
         if _FORBIDDEN.search(value):
-            raise Invalid("A text contains characters that are not allowed.")
+            raise MalformedBody("A text contains characters that are not allowed.")
     elif isinstance(value, dict):
         for name, item in value.items():
             _check_strings(name)

@@ -5,11 +5,11 @@
 Whatever is not a known refusal is logged and answered 500 without a word about its cause.
 """
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
@@ -18,7 +18,7 @@ from earnest.errors import EarnestError, InvalidField, TooMany, Unavailable
 from earnest.web.guard import convert
 from earnest.web.wire import WireResponse
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -49,7 +49,7 @@ _LITESTAR = {
 def render(request: Request[Any, Any, Any], error: EarnestError) -> Response[Problem]:
     """A refusal of our own."""
     if error.status >= 500:
-        log.warning("request refused", code=error.code, path=request.scope.get("path_template"))
+        log.warning("%s refused: %s", _route(request), error.code)
     headers = {}
     if isinstance(error, (TooMany, Unavailable)):
         headers["Retry-After"] = str(error.retry_after_seconds)
@@ -75,8 +75,15 @@ def render_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Re
 
 def render_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """A mistake of ours: the log has it, the answer has nothing."""
-    log.error("request failed", path=request.scope.get("path_template"), exc_info=error)
+    log.error("%s failed", _route(request), exc_info=error)
     return problem(500, "internal_error", "Internal server error", None, {})
+
+
+def instead_of_html(response: Response[Any]) -> Response[Any]:
+    """The framework's page for an unknown document, as a problem."""
+    if response.status_code != 404:
+        return response
+    return problem(404, "not_found", _LITESTAR[404], None, {})
 
 
 def problem(
@@ -94,6 +101,11 @@ def problem(
         field=field,
     )
     return WireResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _route(request: Request[Any, Any, Any]) -> str:
+    """Method and route template: the concrete path may hold what is not for a log."""
+    return f"{request.scope['method']} {request.scope.get('path_template', '(no route)')}"
 
 
 def _explain(request: Request[Any, Any, Any], error: ValidationException) -> EarnestError:
