@@ -60,10 +60,14 @@ def serve(
 
 @app.command
 def demo(*, host: Host = "127.0.0.1", port: Port = 8000, data: Data = None) -> None:
-    """Serve a seeded story: who is who, where the money is, curl lines to paste."""
+    """Serve a seeded story: who is who, where the money is, curl lines to paste.
+
+    Its accounts have a known password, so it keeps to a data directory of its own
+    [default: demo-data].
+    """
     from earnest import demo as story
 
-    story.run(_settings(data), host=host, port=port)
+    story.run(_settings(data or Path("demo-data")), host=host, port=port)
 
 
 @app.command
