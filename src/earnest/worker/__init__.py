@@ -1,0 +1,1 @@
+"""The background loop: what becomes due happens here, with no request waiting for it."""
