@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+import asyncpg
 import msgspec
 
 from earnest.domain.change import Change
@@ -17,6 +18,7 @@ from earnest.errors import Conflict
 from earnest.ids import Ids
 from earnest.ledger.movements import expand
 from earnest.providers.base import Provider
+from earnest.store import idempotency
 from earnest.store.accounts import require_active
 from earnest.store.commit import Commit, Door
 from earnest.store.contracts import Loads
@@ -82,3 +84,18 @@ async def carry_out(
         if await core.door.commit(Commit(change, expand(change, ids), once, reply)):
             return reply
     raise Conflict
+
+
+async def keep_reply(core: Core, once: Once | None, reply: Reply) -> Reply:
+    """`reply`, which needed no commit, kept under the caller's key all the same."""
+    if once is None:
+        return reply
+    async with core.pool.connection() as conn:
+        try:
+            await idempotency.keep(conn, once, reply)
+        except asyncpg.UniqueViolationError:
+            stored = await idempotency.find(conn, once)
+            if stored is None:
+                raise Conflict from None
+            return stored
+    return reply

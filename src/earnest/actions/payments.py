@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from earnest.actions.core import ATTEMPTS_MAX, Core, carry_out
+from earnest.actions.core import ATTEMPTS_MAX, Core, carry_out, keep_reply
 from earnest.domain import hiring
 from earnest.domain.capture import take_capture
 from earnest.domain.change import Change
@@ -133,7 +133,7 @@ async def open_payment(
             if await _expired(core, actor, wanted, found):
                 continue
             if wanted.state is not PaymentState.OPENING:
-                return render(wanted)
+                return await keep_reply(core, once, render(wanted))
             payment = wanted
         else:
             if not await core.door.commit(Commit(wanted)):

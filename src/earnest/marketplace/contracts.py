@@ -23,7 +23,7 @@ from earnest.marketplace.documents import (
     referenced_contract,
 )
 from earnest.marketplace.shapes import PAGE_ENTRIES_MAX, PAGE_MAX, Line, Message, given, page_number
-from earnest.store import contracts, jobs
+from earnest.store import accounts, contracts, jobs
 from earnest.store.contracts import Asked, Documented, Page
 from earnest.store.idempotency import Reply
 from earnest.web.auth import actor, reader
@@ -132,6 +132,7 @@ async def is_created(
     viewer = await reader(request)
     job, client = parse_public_id(job_id, "jobId"), parse_public_id(client_id, "clientId")
     async with request.app.state.pool.connection() as conn:
+        await _require_active(conn, viewer)
         found = await contracts.of_job(conn, job, client)
     return ContractOrNull(None if found is None else referenced_contract(found, viewer))
 
@@ -148,6 +149,7 @@ async def client_contracts(
     client = parse_public_id(client_id, "clientId")
     wanted = read_page(page, limit)
     async with request.app.state.pool.connection() as conn:
+        await _require_active(conn, viewer)
         found = await contracts.of_buyer(conn, client, wanted)
         shown = await _with_whole_jobs(conn, found, viewer)
     return ClientContracts(len(shown), shown)
@@ -163,6 +165,7 @@ async def all_contracts(
     viewer = await reader(request)
     wanted = read_page(page, limit)
     async with request.app.state.pool.connection() as conn:
+        await _require_active(conn, viewer)
         found = await contracts.of_business(conn, MARKETPLACE, wanted)
     return AllContracts(
         [
@@ -247,6 +250,7 @@ async def freelancer_contracts(
     freelancer = parse_public_id(freelancer_id, "freelancerId")
     wanted = read_page(page, limit)
     async with request.app.state.pool.connection() as conn:
+        await _require_active(conn, viewer)
         found = await contracts.of_seller(conn, freelancer, wanted)
         shown = await _with_whole_jobs(conn, found, viewer)
     return ContractList(len(shown), shown, shown)
@@ -258,8 +262,10 @@ async def view_contract(
 ) -> Response[ContractDocument]:
     """C9: one contract with its job and both people."""
     viewer = await reader(request)
-    asked = Asked(parse_public_id(contract_id, "contractId"))
+    asked = Asked(parse_public_id(contract_id, "contractId"), viewer.key if viewer else 0)
     found = await request.app.state.core.loads.contract(asked)
+    if viewer is not None:
+        accounts.require_active(found.caller_status)
     if found.documented is None:
         raise actions.ContractNotFound
     return respond(Reply(200, merged(populated_contract(found.documented, viewer))))
@@ -277,12 +283,20 @@ async def completed_works(
     freelancer = parse_public_id(freelancer_id, "freelancerId")
     wanted = read_page(page, limit)
     async with request.app.state.pool.connection() as conn:
+        await _require_active(conn, viewer)
         found = await contracts.of_seller(conn, freelancer, wanted, completed=True)
     shown = [populated_contract(one, viewer) for one in found]
     return ContractList(len(shown), shown, shown)
 
 
 # -- what they share --------------------------------------------------------------------------
+
+
+async def _require_active(conn: Any, viewer: Actor | None) -> None:
+    """A caller who says who they are must still be somebody, and not blocked."""
+    if viewer is not None:
+        status = await accounts.get_status(conn, viewer.key, viewer.public_id)
+        accounts.require_active(status)
 
 
 def read_page(page: str | None, limit: str | None) -> Page:
