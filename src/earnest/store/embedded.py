@@ -279,11 +279,17 @@ class Embedded:
             stderr=subprocess.DEVNULL,
             **self._account.spawn(),
         )  # fmt: skip
-        for patience_seconds in (3, *[10] * (START_SECONDS_MAX // 10)):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                started.wait(patience_seconds)
-                break
-            self._report("the database is recovering, waiting for it")
+        try:
+            for patience_seconds in (3, *[10] * (START_SECONDS_MAX // 10)):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    started.wait(patience_seconds)
+                    break
+                self._report("the database is recovering, waiting for it")
+        except BaseException:
+            # Interrupted: whoever stops the server next must be able to find it.
+            while started.poll() is None and self._pid_of_server() is None:
+                time.sleep(0.02)
+            raise
         if started.wait() != 0:
             raise DatabaseRefused(
                 f"The database did not start within {START_SECONDS_MAX} s:\n{_tail(log)}"

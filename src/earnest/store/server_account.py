@@ -9,6 +9,7 @@ import contextlib
 import os
 import pwd
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Self, TypedDict
 
@@ -60,17 +61,31 @@ class ServerAccount(msgspec.Struct, frozen=True):
         return self
 
     def run(self, name: str, *arguments: str | Path, stdin: str = "") -> None:
-        """Run one of PostgreSQL's programs to its end; DatabaseRefused if it fails."""
-        done = subprocess.run(
-            [self.program(name), *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            **self.spawn(),
-        )
-        if done.returncode != 0:
-            raise DatabaseRefused(f"{name} failed: {(done.stderr or done.stdout).strip()}")
+        """Run one of PostgreSQL's programs to its end; DatabaseRefused if it fails.
+
+        Whoever interrupts us, by Ctrl-C for instance, waits until the program is done: one that
+        is killed leaves children of its own behind.
+        """
+        with (
+            tempfile.TemporaryFile("w+") as output,
+            subprocess.Popen(
+                [self.program(name), *arguments],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                **self.spawn(),
+            ) as process,
+        ):
+            try:
+                process.communicate(stdin)
+            finally:
+                assert process.stdin is not None
+                process.stdin.close()
+                process.wait()
+            if process.returncode != 0:
+                output.seek(0)
+                raise DatabaseRefused(f"{name} failed: {output.read().strip()}")
 
     def program(self, name: str) -> Path:
         return binaries.program(name, self.tree)
