@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from earnest.domain.rules import RULES
 from earnest.settings import settings_reference
 from earnest.store.embedded import Embedded
 from earnest.store.migrate import MIGRATIONS, dump_schema, migrate
@@ -24,9 +25,48 @@ at the start; a misspelled or malformed one stops the start with a message that 
 """
 
 
+STATES_HEAD = """\
+# States and permissions
+
+Generated from the table in `src/earnest/domain/rules.py` by `make docs`. Checks are made in the
+order of the columns' precedence, top to bottom; the first that fails says why. Roles beside a
+party ("buyer", "seller") must be that party of the contract.
+
+The five statuses that marketplace clients see are a projection of the first two columns:
+Canceled when the agreement has ended, else Pending until it is accepted, else the state of the
+work (`src/earnest/domain/projection.py`).
+
+"""
+
+
 def texts() -> dict[Path, str]:
     """Every generated file but the schema, which takes a database."""
-    return {CHECKOUT / "docs" / "reference" / "settings.md": SETTINGS_HEAD + settings_reference()}
+    docs = CHECKOUT / "docs"
+    return {
+        docs / "reference" / "settings.md": SETTINGS_HEAD + settings_reference(),
+        docs / "states.md": STATES_HEAD + states_reference(),
+    }
+
+
+def states_reference() -> str:
+    """The permission table of contracts as Markdown, one section per verb."""
+    sections = []
+    for verb, rule in RULES.items():
+        who = sorted(
+            f"{role} ({rule.owner[role]})" if role in rule.owner else str(role)
+            for role in rule.roles
+        )
+        lines = [f"## {verb}", "", f"Who: {', '.join(who)}.", "", *_STATES_TABLE]
+        for check in rule.checks:
+            allowed = ", ".join(sorted(check.allowed))
+            named = [f"{state}: {refused.__doc__}" for state, refused in sorted(check.why.items())]
+            refusals = "<br>".join([*named, f"else: {check.otherwise.__doc__}"])
+            lines.append(f"| {check.facet} | {allowed} | {refusals} |")
+        sections.append("\n".join(lines))
+    return "\n\n".join(sections) + "\n"
+
+
+_STATES_TABLE = ["| facet | must be | otherwise |", "|---|---|---|"]
 
 
 def write_all(report: Callable[[str], None]) -> Iterator[Path]:
