@@ -166,3 +166,29 @@ async def test_it_describes_itself(api: Caller) -> None:
     described = (await api.get("/openapi.json")).json()
     assert described["info"]["title"] == "Earnest"
     assert "/api/client/job/create-job" in described["paths"]
+
+
+async def test_it_says_when_the_database_breaks_off(
+    api: Caller, database: Any, server: Any
+) -> None:
+    await api.get("/readyz")
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
+    server.execute(kill.format(database.name))
+    answers = [await api.get("/api/admin/skills/get-skills") for _ in range(3)]
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert answers[-1].status_code == 200
+
+
+async def test_it_tells_strangers_so_before_it_reads_what_they_send(
+    cast: Cast, api: Caller
+) -> None:
+    for method, path, stranger in (
+        ("POST", "/api/client/job/create-job", cast.bob),
+        ("PUT", "/api/client/job/update-job/x", cast.bob),
+        ("POST", "/api/admin/skills/add-skills", cast.alice),
+        ("PUT", "/api/admin/categories/edit-category/x", cast.alice),
+        ("PUT", "/api/admin/skills/unlist-skills/x", cast.alice),
+    ):
+        for content in (b"", b"{", b"[" * 60_000):
+            problem(await stranger.request(method, path, content=content), 403)
+            problem(await api.request(method, path, content=content), 401)

@@ -15,11 +15,12 @@ from earnest.ids import parse_public_id
 from earnest.marketplace.shapes import Line, tidy
 from earnest.store import accounts, catalog
 from earnest.store.catalog import CATEGORY, SKILL
-from earnest.web.auth import actor
+from earnest.web.auth import actor, only
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
 
 NAME_CHARACTERS_MAX = 100
+ADMINS = [only(Role.ADMIN)]
 
 
 class LabelName(msgspec.Struct):
@@ -52,7 +53,7 @@ async def _change(
     change: Callable[[asyncpg.Connection], Awaitable[Label]],
 ) -> Response[Any]:
     """Let an admin change one label, at most once per idempotency key."""
-    caller = actor(request, Role.ADMIN)
+    caller = actor(request)
     wanted = await once(request, caller)
 
     async def work(conn: asyncpg.Connection) -> Any:
@@ -78,10 +79,9 @@ async def _every(request: EarnestRequest, shelf: catalog.Shelf) -> Labels:
         return Labels(True, [_document(one) for one in await catalog.every(conn, shelf)])
 
 
-@post("/add-category", status_code=201)
+@post("/add-category", status_code=201, guards=ADMINS)
 async def add_category(request: EarnestRequest, data: JSONBody[LabelName]) -> Response[LabelSaved]:
     """A new category."""
-    actor(request, Role.ADMIN)
     name = _name(data)
     return await _change(
         request, 201, "Category added", lambda conn: catalog.add(conn, CATEGORY, name)
@@ -94,7 +94,7 @@ async def get_categories(request: EarnestRequest) -> Labels:
     return await _every(request, CATEGORY)
 
 
-@put("/edit-category/{label_id:str}")
+@put("/edit-category/{label_id:str}", guards=ADMINS)
 async def edit_category(
     request: EarnestRequest, label_id: FromPath[str], data: JSONBody[LabelName]
 ) -> Response[LabelSaved]:
@@ -105,7 +105,7 @@ async def edit_category(
     )
 
 
-@put("/list-category/{label_id:str}")
+@put("/list-category/{label_id:str}", guards=ADMINS)
 async def list_category(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
     """Offer a category again."""
     label = parse_public_id(label_id, "id")
@@ -117,7 +117,7 @@ async def list_category(request: EarnestRequest, label_id: FromPath[str]) -> Res
     )
 
 
-@put("/unlist-category/{label_id:str}")
+@put("/unlist-category/{label_id:str}", guards=ADMINS)
 async def unlist_category(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
     """Offer a category no longer."""
     label = parse_public_id(label_id, "id")
@@ -129,10 +129,9 @@ async def unlist_category(request: EarnestRequest, label_id: FromPath[str]) -> R
     )
 
 
-@post("/add-skills", status_code=201)
+@post("/add-skills", status_code=201, guards=ADMINS)
 async def add_skill(request: EarnestRequest, data: JSONBody[LabelName]) -> Response[LabelSaved]:
     """A new skill."""
-    actor(request, Role.ADMIN)
     name = _name(data)
     return await _change(request, 201, "Skill added", lambda conn: catalog.add(conn, SKILL, name))
 
@@ -143,7 +142,7 @@ async def get_skills(request: EarnestRequest) -> Labels:
     return await _every(request, SKILL)
 
 
-@put("/edit-skills/{label_id:str}")
+@put("/edit-skills/{label_id:str}", guards=ADMINS)
 async def edit_skill(
     request: EarnestRequest, label_id: FromPath[str], data: JSONBody[LabelName]
 ) -> Response[LabelSaved]:
@@ -154,7 +153,7 @@ async def edit_skill(
     )
 
 
-@put("/list-skills/{label_id:str}")
+@put("/list-skills/{label_id:str}", guards=ADMINS)
 async def list_skill(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
     """Offer a skill again."""
     label = parse_public_id(label_id, "id")
@@ -166,7 +165,7 @@ async def list_skill(request: EarnestRequest, label_id: FromPath[str]) -> Respon
     )
 
 
-@put("/unlist-skills/{label_id:str}")
+@put("/unlist-skills/{label_id:str}", guards=ADMINS)
 async def unlist_skill(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
     """Offer a skill no longer."""
     label = parse_public_id(label_id, "id")

@@ -30,7 +30,7 @@ from earnest.marketplace.shapes import (
 from earnest.store import accounts, businesses, catalog, clock, jobs
 from earnest.store.catalog import CATEGORY, SKILL
 from earnest.store.jobs import Draft
-from earnest.web.auth import actor, reader
+from earnest.web.auth import actor, only, reader
 from earnest.web.guard import Amount, EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
 from earnest.web.wire import instant, midnight
@@ -162,10 +162,10 @@ async def job_details(request: EarnestRequest, job_id: FromPath[str]) -> JobDeta
 # -- writing --------------------------------------------------------------------------------
 
 
-@post("/create-job", status_code=200)
+@post("/create-job", status_code=200, guards=[only(Role.CLIENT)])
 async def create_job(request: EarnestRequest, data: JSONBody[JobFields]) -> Response[JobSaved]:
     """A new job of the caller."""
-    caller = actor(request, Role.CLIENT)
+    caller = actor(request)
     _require_all(data)
     wanted = await once(request, caller)
 
@@ -179,13 +179,13 @@ async def create_job(request: EarnestRequest, data: JSONBody[JobFields]) -> Resp
     return respond(await carry_out(request.app.state.pool, wanted, work))
 
 
-@put("/update-job/{job_id:str}")
+@put("/update-job/{job_id:str}", guards=[only(Role.CLIENT)])
 async def update_job(
     request: EarnestRequest, job_id: FromPath[str], data: JSONBody[JobFields]
 ) -> Response[JobSaved]:
     """Change one's own job. Once somebody applied, only title, description and status change;
     the rest is left as it is without a word (spec 4.2)."""
-    caller = actor(request, Role.CLIENT)
+    caller = actor(request)
     wanted_id = parse_public_id(job_id, "id")
     wanted = await once(request, caller)
 

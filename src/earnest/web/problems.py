@@ -9,6 +9,7 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
+import asyncpg
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
@@ -21,6 +22,11 @@ from earnest.web.wire import WireResponse
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+
+
+class DatabaseLost(Unavailable):
+    """The database did not answer. If you do not know whether this was done, ask again with
+    the same Idempotency-Key, or look."""
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -73,6 +79,12 @@ def render_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Re
     return problem(status, code, _LITESTAR.get(status, HTTPStatus(status).phrase), None, headers)
 
 
+def render_database(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """The database went away or gave up in the middle: what was asked may have happened."""
+    log.warning("%s lost the database: %s", _route(request), type(error).__name__)
+    return render(request, DatabaseLost())
+
+
 def render_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """A mistake of ours: the log has it, the answer has nothing."""
     log.error("%s failed", _route(request), exc_info=error)
@@ -123,6 +135,12 @@ def _explain(request: Request[Any, Any, Any], error: ValidationException) -> Ear
 
 HANDLERS: ExceptionHandlersMap = {
     EarnestError: render,
+    asyncpg.PostgresConnectionError: render_database,
+    asyncpg.OperatorInterventionError: render_database,
+    asyncpg.TransactionRollbackError: render_database,
+    asyncpg.InterfaceError: render_database,
+    ConnectionError: render_database,
+    TimeoutError: render_database,
     HTTPException: render_litestar,
     Exception: render_unexpected,
 }
