@@ -78,8 +78,12 @@ def take_capture(
 def _contract_for(
     payment: Payment, situation: Situation, business: Business, now: datetime, ids: Ids
 ) -> Contract | None:
-    """The contract that this money is for; created here when it was paid for first (D2)."""
-    for contract in (situation.bound, situation.live):
+    """The contract that this money is for; created here when it was paid for first (D2).
+
+    The live one before the one that the payment was opened for: that may have ended, and the
+    same people may have agreed again.
+    """
+    for contract in (situation.live, situation.bound):
         if contract is not None and not contract.funded and matches(payment, contract):
             return contract
     job = situation.job

@@ -71,6 +71,10 @@ class PaidAlready(Refused):
     """This contract is already paid for."""
 
 
+class ContractWasCanceled(Refused):
+    """The contract with this freelancer was canceled: create a new one before you pay."""
+
+
 class PaymentWaits(Refused):
     """This job is already paid for: create the contract, or ask an admin for a refund."""
 
@@ -88,7 +92,8 @@ class Hire(msgspec.Struct, frozen=True):
 
     `contract` is the job's live contract; `payment` the job's payment that is payable or
     parked, if any; `seller` the freelancer's key or None when there is no such freelancer;
-    `applied` whether the freelancer's application is there.
+    `applied` whether the freelancer's application is there; `ended` whether these two had a
+    contract for this job before.
     """
 
     job: Job
@@ -96,6 +101,7 @@ class Hire(msgspec.Struct, frozen=True):
     applied: bool
     contract: Contract | None
     payment: Payment | None
+    ended: bool = False
 
 
 def _guard(hire: Hire, actor: Actor) -> int:
@@ -177,19 +183,17 @@ def open_payment(
     seller = _guard(hire, actor)
     contract, payment = hire.contract, hire.payment
     if contract is not None and contract.seller != seller:
-        raise JobNotOpen
+        raise OtherFreelancerBeingPaid if contract.funded else JobNotOpen
     if contract is not None and contract.funded:
         raise PaidAlready
+    if payment is not None and payment.seller != seller:
+        raise OtherFreelancerBeingPaid
     if payment is not None and payment.state in PAYABLE:
-        if payment.seller != seller:
-            raise OtherFreelancerBeingPaid
         return payment
-    if payment is not None and payment.seller == seller:
+    if payment is not None:
         raise PaymentWaits
-    if contract is None and hire.job.listing != "Open":
-        raise JobNotOpen
-    if contract is None and not hire.applied:
-        raise NotApplied
+    if contract is None:
+        _guard_paying_first(hire)
     priced = contract or new_contract(
         business,
         buyer=actor.key,
@@ -218,6 +222,16 @@ def open_payment(
         contract=contract.key if contract is not None else None,
     )
     return payment_change(opened, "payment.opening", actor, now, ids, {})
+
+
+def _guard_paying_first(hire: Hire) -> None:
+    """Without a contract, the payment will create one: everything for that must be there."""
+    if hire.ended:
+        raise ContractWasCanceled
+    if hire.job.listing != "Open":
+        raise JobNotOpen
+    if not hire.applied:
+        raise NotApplied
 
 
 def payment_change(

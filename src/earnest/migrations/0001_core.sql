@@ -206,6 +206,7 @@ CREATE TABLE contract (
 ) WITH (fillfactor = 85);
 CREATE INDEX contract_by_buyer ON contract (buyer_id, id DESC);
 CREATE INDEX contract_by_seller ON contract (seller_id, id DESC);
+CREATE INDEX contract_by_job ON contract (job_id);
 -- A job is bound by at most one live contract: this index decides who was first.
 CREATE UNIQUE INDEX contract_one_live_per_job ON contract (job_id) WHERE live;
 

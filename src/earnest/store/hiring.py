@@ -43,6 +43,10 @@ SELECT
     EXISTS (
         SELECT FROM application AS a WHERE a.job_id = j.id AND a.freelancer_id = seller.id
     ) AS applied,
+    EXISTS (
+        SELECT FROM contract AS o
+        WHERE o.job_id = j.id AND o.seller_id = seller.id AND NOT o.live
+    ) AS ended,
     b.id, b.name, b.currency, b.settings, b.version,
     l.status, k.request_hash, k.status, k.reply, business_now()
 FROM (VALUES (1)) AS one (row)
@@ -88,15 +92,16 @@ async def load_job(
             applied=row["applied"],
             contract=_contract(row),
             payment=_payment(row),
+            ended=row["ended"],
         )
     return FoundJob(
         hire=hire,
         seller=Party(*row[11:16]) if row[11] is not None else None,
         buyer=Party(*row[16:21]) if row[16] is not None else None,
-        business=business_from(row, 22),
-        caller_status=row[27],
-        stored=stored_from(row, 28),
-        now=row[31],
+        business=business_from(row, 23),
+        caller_status=row[28],
+        stored=stored_from(row, 29),
+        now=row[32],
     )
 
 
