@@ -82,15 +82,22 @@ async def serve_api(settings: Settings, listener: socket.socket) -> None:
 
 async def run_worker(settings: Settings) -> None:
     """Deliveries, provider calls and timers until SIGTERM or SIGINT; then finish what runs."""
-    from earnest.worker import loop as worker_loop  # noqa: PLC0415
+    from earnest.app import build_core  # noqa: PLC0415
+    from earnest.providers.sandbox import SandboxProvider  # noqa: PLC0415
+    from earnest.worker import loop  # noqa: PLC0415
+    from earnest.worker.chores import chores_of  # noqa: PLC0415
 
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     pool = _pool(settings, "earnest worker")
+    core = build_core(settings, pool)
     try:
-        await worker_loop.run(settings, pool, stopping)
+        await loop.run(chores_of(settings, core), stopping)
     finally:
+        await core.door.drain()
+        if isinstance(core.provider, SandboxProvider):
+            await core.provider.close()
         await pool.close()
 
 

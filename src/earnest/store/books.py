@@ -63,6 +63,13 @@ SNAPSHOT_XMIN = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 SET_HORIZON = "UPDATE ledger_horizon SET horizon_xid = $1, closed_at = business_now()"
 
+HAS_TAIL = """
+SELECT EXISTS (
+    SELECT FROM transfer AS t
+    WHERE t.xid >= (SELECT h.horizon_xid FROM ledger_horizon AS h)
+)
+"""
+
 TRIAL_BALANCE = """
 SELECT side.account, sum(side.debit) AS debits_minor, sum(side.credit) AS credits_minor
 FROM transfer AS t
@@ -179,6 +186,12 @@ async def total(conn: asyncpg.Connection, kind: int, currency_numeric: int) -> i
     """The sum of all floored accounts of one kind and currency."""
     first = (kind << 57) | (currency_numeric << 47)
     return int(await conn.fetchval(SUM_OF_FLOORED, first, first + (1 << 47)))
+
+
+async def has_tail(conn: asyncpg.Connection) -> bool:
+    """Whether anything was posted beyond the horizon, so that a rollup would have work."""
+    found: bool = await conn.fetchval(HAS_TAIL)
+    return found
 
 
 async def roll_up(conn: asyncpg.Connection) -> int:

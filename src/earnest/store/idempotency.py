@@ -3,7 +3,8 @@
 A record is written in the same database transaction as what the request did, so a key is
 either unused or has its reply. Scope = SHA-256(principal, route, key); `request_hash` covers
 method, concrete path, query and raw body, so the same key on another contract is refused.
-Only 2xx replies are kept: a refusal changes nothing and may be asked again.
+Only 2xx replies are kept: a refusal changes nothing and may be asked again. Records of requests
+that move money are kept for ever, all others for KEEP_DAYS.
 """
 
 import hashlib
@@ -12,6 +13,9 @@ import asyncpg
 import msgspec
 
 from earnest.errors import IdempotencyKeyReused
+
+KEEP_DAYS = 7
+PURGE_MAX = 1_000
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -62,6 +66,22 @@ INSERT INTO idempotency_key (
 ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, business_now())
 """
 
+# Business time. Oldest first, so that two workers meet on the same rows and the second one,
+# having waited, finds them gone.
+PURGE = """
+WITH purged AS (
+    DELETE FROM idempotency_key
+    WHERE scope = ANY(ARRAY(
+        SELECT k.scope FROM idempotency_key AS k
+        WHERE NOT k.moves_money AND k.created_at < business_now() - make_interval(days => $1)
+        ORDER BY k.created_at, k.scope
+        LIMIT $2
+    ))
+    RETURNING scope
+)
+SELECT count(*) FROM purged
+"""
+
 
 async def find(conn: asyncpg.Connection, once: Once) -> Reply | None:
     """The stored reply of this request, if it was carried out before."""
@@ -89,3 +109,9 @@ async def keep(conn: asyncpg.Connection, once: Once, reply: Reply, commit_id: in
         reply.body,
         once.moves_money,
     )
+
+
+async def purge(conn: asyncpg.Connection, records_max: int = PURGE_MAX) -> int:
+    """Forget the oldest records past KEEP_DAYS that moved no money; how many."""
+    count: int = await conn.fetchval(PURGE, KEEP_DAYS, records_max)
+    return count

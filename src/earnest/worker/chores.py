@@ -1,0 +1,56 @@
+"""What the worker does: one **chore** each for the provider, the mail, the ledger and the broom.
+
+Invariant: what is due is read from the database with the clock it belongs to, at every turn; no
+chore remembers a time or an offset, so it follows the sandbox clock within about a second.
+"""
+
+from earnest.actions.core import Core
+from earnest.providers.sandbox import SandboxProvider
+from earnest.settings import Settings
+from earnest.store import accounts, books, idempotency, sessions
+from earnest.store.db import Pool
+from earnest.worker.loop import Chore
+from earnest.worker.mail import send_due
+
+DUE_SECONDS = 1
+ROLL_UP_SECONDS = 5
+PURGE_SECONDS = 60
+
+
+def chores_of(settings: Settings, core: Core) -> list[Chore]:
+    """All chores of one worker with these settings."""
+    pool, provider = core.pool, core.provider
+    chores = [
+        Chore("send mail", DUE_SECONDS, lambda: send_due(pool, settings)),
+        Chore("roll the ledger up", ROLL_UP_SECONDS, lambda: roll_up(pool)),
+        Chore("purge replies", PURGE_SECONDS, lambda: purge_replies(pool)),
+        Chore("purge sign-ins", PURGE_SECONDS, lambda: purge_sign_ins(pool)),
+    ]
+    if isinstance(provider, SandboxProvider):
+        chores += [
+            Chore("expire checkout sessions", DUE_SECONDS, provider.expire_due),
+            Chore("deliver provider events", DUE_SECONDS, provider.deliver_due),
+        ]
+    return chores
+
+
+async def roll_up(pool: Pool) -> int:
+    """Advance the ledger's horizon, if anything was posted beyond it; 0: it can wait."""
+    async with pool.connection() as conn:
+        if await books.has_tail(conn):
+            await books.roll_up(conn)
+    return 0
+
+
+async def purge_replies(pool: Pool) -> int:
+    """Forget one batch of replies that are seven days old and moved no money; how many."""
+    async with pool.connection() as conn:
+        return await idempotency.purge(conn)
+
+
+async def purge_sign_ins(pool: Pool) -> int:
+    """Forget registrations that nobody confirmed and login sessions that are over."""
+    async with pool.connection() as conn:
+        await accounts.purge(conn)
+        await sessions.purge(conn)
+    return 0
