@@ -20,7 +20,7 @@ from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.movement import Attached, Funded, ParkedRefunded
 from earnest.domain.party import Actor, Role
 from earnest.domain.payment import PAYABLE, Payment, PaymentState
-from earnest.domain.rules import WrongRole
+from earnest.domain.rules import Verb, WrongRole, refusal
 from earnest.domain.verbs import claim, created_body, new_contract
 from earnest.errors import Conflict, Forbidden, InvalidField, NotFound, Refused
 from earnest.ids import Ids, PublicId
@@ -278,8 +278,12 @@ def refund_parked(payment: Payment, actor: Actor, now: datetime, ids: Ids) -> Ch
 def fund(contract: Contract, payment: Payment, actor: Actor, now: datetime, ids: Ids) -> Change:
     """`contract` with `payment`'s money in it; version 0 creates it in the same commit.
 
-    A contract that ended before its money came holds it with a refund pending (D14).
+    A contract that ended before its money came holds it with a refund pending (D14). Raises
+    AlreadyFunded.
     """
+    refused = refusal(contract, Verb.FUND)
+    if refused is not None:
+        raise refused
     held = Money.HELD if contract.live else Money.REFUND_PENDING
     happened: list[tuple[str, dict[str, object]]] = []
     if contract.version == 0:
