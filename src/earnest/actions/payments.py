@@ -1,6 +1,7 @@
 """Payments: opening a checkout, taking the provider's word for it, giving parked money back."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 import msgspec
 
@@ -16,6 +17,7 @@ from earnest.errors import (
     Conflict,
     NotFound,
     ProviderError,
+    ProviderPermanent,
     Unavailable,
 )
 from earnest.ids import Ids, PublicId
@@ -49,6 +51,10 @@ class PaymentNotFound(NotFound):
 
 class ProviderUnavailable(Unavailable):
     """The payment provider cannot be reached right now. Nothing was charged; try again."""
+
+
+class ProviderRefused(Unavailable):
+    """The payment provider did not accept this payment. Nothing was charged; try again."""
 
 
 # -- create-contract (C1) ---------------------------------------------------------------------
@@ -116,7 +122,7 @@ async def open_payment(
 
     The payment is stored before the provider is called, and its public id is the provider's
     idempotency key: a call that timed out, or ten at once, make one session. Raises what
-    `hiring.open_payment` refuses and ProviderUnavailable.
+    `hiring.open_payment` refuses, ProviderUnavailable and ProviderRefused.
     """
     for _ in range(ATTEMPTS_MAX):
         found = await load_job(core.pool, job, freelancer, actor, once)
@@ -140,7 +146,13 @@ async def open_payment(
                 continue
             assert wanted.payment is not None
             payment = wanted.payment
-        session = await _checkout(core, payment, found, found.hire, urls)
+        try:
+            session = await _checkout(core, payment, found, found.hire, urls)
+        except ProviderPermanent as error:
+            # Asking again with the same payment would be refused again (the job may have got
+            # another title since an answer was lost), so the next request starts a new one.
+            await _close(core, actor, payment, found.now, PaymentState.FAILED)
+            raise ProviderRefused from error
         ids = await core.keys.ids()
         change = hiring.payment_change(
             payment,
@@ -181,6 +193,8 @@ async def _checkout(
     )
     try:
         return await core.provider.create_checkout(request)
+    except ProviderPermanent:
+        raise
     except ProviderError as error:
         raise ProviderUnavailable from error
 
@@ -199,12 +213,17 @@ async def _expired(core: Core, actor: Actor, payment: Payment, found: FoundJob) 
         raise ProviderUnavailable from error
     if status is None or status.state is not CheckoutState.EXPIRED:
         return False
-    ids = await core.keys.ids()
-    over = hiring.payment_change(
-        payment, "payment.expired", actor, found.now, ids, {}, state=PaymentState.EXPIRED
-    )
-    await core.door.commit(Commit(over))
+    await _close(core, actor, payment, found.now, PaymentState.EXPIRED)
     return True
+
+
+async def _close(
+    core: Core, actor: Actor, payment: Payment, now: datetime, state: PaymentState
+) -> None:
+    """`payment` is not payable any more, unless somebody was faster to say what became of it."""
+    ids = await core.keys.ids()
+    over = hiring.payment_change(payment, f"payment.{state}", actor, now, ids, {}, state=state)
+    await core.door.commit(Commit(over))
 
 
 # -- provider events ----------------------------------------------------------------------------
