@@ -21,8 +21,12 @@ import msgspec
 import uvicorn
 import uvloop
 
+from earnest.app import build_app, build_core
+from earnest.providers.sandbox import SandboxProvider
 from earnest.settings import Settings
 from earnest.store.db import Pool
+from earnest.worker import loop as worker_loop
+from earnest.worker.chores import chores_of
 
 DRAIN_SECONDS_MAX = 8
 ORPHANED = 70
@@ -55,8 +59,6 @@ def main() -> None:
 
 async def serve_api(settings: Settings, listener: socket.socket) -> None:
     """Answer requests on `listener` until SIGTERM or SIGINT, then finish those that run."""
-    from earnest.app import build_app  # noqa: PLC0415  the worker need not load the faces
-
     pool = _pool(settings, "earnest api")
     config = uvicorn.Config(
         build_app(settings, pool),
@@ -81,21 +83,15 @@ async def serve_api(settings: Settings, listener: socket.socket) -> None:
 
 
 async def run_worker(settings: Settings) -> None:
-    """Deliveries, provider calls and timers until SIGTERM or SIGINT; then finish what runs."""
-    from earnest.app import build_core  # noqa: PLC0415
-    from earnest.providers.sandbox import SandboxProvider  # noqa: PLC0415
-    from earnest.worker import loop  # noqa: PLC0415
-    from earnest.worker.chores import chores_of  # noqa: PLC0415
-
+    """The worker's chores until SIGTERM or SIGINT; then finish what runs."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     pool = _pool(settings, "earnest worker")
     core = build_core(settings, pool)
     try:
-        await loop.run(chores_of(settings, core), stopping)
+        await worker_loop.run(chores_of(settings, core), stopping)
     finally:
-        await core.door.drain()
         if isinstance(core.provider, SandboxProvider):
             await core.provider.close()
         await pool.close()

@@ -108,7 +108,6 @@ class Child:
 
     def __init__(self, name: str, job: Job) -> None:
         self.name = name
-        self.kind = job.kind
         self._job = job
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
@@ -196,7 +195,7 @@ def _await_ready(url: str, settings: Settings, children: list[Child]) -> None:
     deadline = time.monotonic() + READY_SECONDS_MAX
     while not _is_ready(url, settings):
         for child in children:
-            if child.kind == "api" and not child.is_running():
+            if not child.is_running():
                 raise CannotServe(f"{child.name} ended while starting. Its reason is above.")
         if time.monotonic() > deadline:
             raise CannotServe(f"/readyz did not answer within {READY_SECONDS_MAX} s.")

@@ -19,7 +19,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -34,6 +33,7 @@ import psutil
 from earnest.store import binaries, server_settings
 from earnest.store.db import DatabaseRefused
 from earnest.store.server_account import ServerAccount
+from earnest.store.server_processes import all_in, read_pid_file, wait_until, works_in
 
 START_SECONDS_MAX = 120
 PORT = 5432  # only names the socket: nothing listens on TCP
@@ -77,14 +77,6 @@ class Passwords(msgspec.Struct, frozen=True):
     superuser: str
     owner: str
     app: str
-
-
-class PidFile(msgspec.Struct, frozen=True):
-    """What a server says of itself in postmaster.pid; `status` is "" until it has written one."""
-
-    pid: int
-    socket_dir: Path
-    status: str
 
 
 class Embedded:
@@ -232,7 +224,7 @@ class Embedded:
         deadline = time.monotonic() + START_SECONDS_MAX
         next_report = time.monotonic() + 3
         while (pid := self._pid_of_server()) is not None:
-            running = self._pid_file()
+            running = read_pid_file(self.pgdata)
             if running is not None and running.status == "ready":
                 if (running.socket_dir / f".s.PGSQL.{PORT}").exists():
                     return
@@ -300,34 +292,22 @@ class Embedded:
         """Fast, that is with a checkpoint; immediately, if that takes too long (it recovers)."""
         pid = self._pid_of_server()
         for mode, seconds_max in (("fast", 10), ("immediate", 5)):
-            if pid is None or not _works_in(pid, self.pgdata):
+            if pid is None or not works_in(pid, self.pgdata):
                 return
             with contextlib.suppress(DatabaseRefused):
                 self._account.run(
                     "pg_ctl", "stop", "--pgdata", self.pgdata, "--silent", "--wait",
                     f"--mode={mode}", f"--timeout={seconds_max}",
                 )  # fmt: skip
-            with contextlib.suppress(psutil.Error):  # pg_ctl is content when the pid file is gone
-                psutil.Process(pid).wait(1)
-
-    def _pid_file(self) -> PidFile | None:
-        try:
-            lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
-            return PidFile(
-                pid=int(lines[0]),
-                socket_dir=Path(lines[4]),
-                status=lines[7].strip() if len(lines) > 7 else "",
-            )
-        except (FileNotFoundError, IndexError, ValueError):
-            return None
+            wait_until(lambda: not works_in(pid, self.pgdata), 1)  # the file went before it
 
     def _pid_of_server(self) -> int | None:
         """The server's process id, if postmaster.pid names a live server of this very directory.
 
         After a crash that id may belong to anybody: a server works in its data directory.
         """
-        written = self._pid_file()
-        if written is not None and _works_in(written.pid, self.pgdata):
+        written = read_pid_file(self.pgdata)
+        if written is not None and works_in(written.pid, self.pgdata):
             return written.pid
         return None
 
@@ -339,19 +319,18 @@ class Embedded:
 
     def _sweep(self) -> None:
         """Remove what a dead server left: its children first, for they may still be writing."""
-        orphans = [p for p in psutil.process_iter() if _works_in(p.pid, self.pgdata)]
-        _, alive = psutil.wait_procs(orphans, timeout=10)
-        for process in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(alive, timeout=10)
+        if not wait_until(lambda: not all_in(self.pgdata), 10):
+            for process in all_in(self.pgdata):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            wait_until(lambda: not all_in(self.pgdata), 10)
         opening = self._socket_dir() / f".s.PGSQL.{PORT}"
         for path in (self.pgdata / "postmaster.pid", opening, Path(f"{opening}.lock")):
             path.unlink(missing_ok=True)
 
     def _socket_dir(self) -> Path:
         """Where the running server has its socket, or where the next one will."""
-        written = self._pid_file()
+        written = read_pid_file(self.pgdata)
         if written is not None and str(written.socket_dir) != ".":
             return written.socket_dir
         return server_settings.socket_dir(self.data_dir, PORT)
@@ -368,19 +347,6 @@ class Embedded:
 
 def _open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _works_in(pid: int, pgdata: Path) -> bool:
-    """Whether `pid` is a live PostgreSQL process whose working directory is `pgdata`."""
-    try:
-        process = psutil.Process(pid)
-        return (
-            process.name().startswith("postgres")
-            and process.status() != psutil.STATUS_ZOMBIE
-            and Path(process.cwd()).samefile(pgdata)
-        )
-    except (psutil.Error, OSError):
-        return False
 
 
 def _tail(log: Path) -> str:
