@@ -250,7 +250,12 @@ async def take_event(core: Core, event: ProviderEvent, raw: bytes) -> None:
     )
     for _ in range(ATTEMPTS_MAX):
         found = await load_session(
-            core.pool, core.provider_name, core.provider_account, event.id, event.session_id
+            core.pool,
+            core.provider_name,
+            core.provider_account,
+            event.id,
+            event.session_id,
+            event.payment_id,
         )
         if found.known:
             return

@@ -33,7 +33,8 @@ class Situation(msgspec.Struct, frozen=True):
     """What is known around the event's session.
 
     `bound`: the contract the payment was opened for, live or not. `live`: the job's live
-    contract. `applied`: whether the freelancer's application is still there.
+    contract. `applied`: whether the freelancer's application is still there. `counted`: whether
+    the provider's payment has brought another session's money in before.
     """
 
     payment: Payment | None
@@ -43,6 +44,7 @@ class Situation(msgspec.Struct, frozen=True):
     applied: bool
     metadata: dict[str, str]
     quarantined: bool
+    counted: bool
 
 
 def take_capture(
@@ -60,6 +62,10 @@ def take_capture(
         return _quarantine(capture, situation, "a session that we did not open", now, ids)
     if payment.state in TAKEN:
         return _only_inbox(capture, Outcome.IGNORED, f"already {payment.state}", now, ids)
+    if situation.counted:
+        return _only_inbox(
+            capture, Outcome.QUARANTINED, "money that was counted for another session", now, ids
+        )
     asked = (payment.amount_minor, payment.currency, payment.provider_account)
     if asked != (capture.amount_minor, capture.currency, capture.provider_account):
         return _quarantine(capture, situation, "not the amount that we asked for", now, ids)

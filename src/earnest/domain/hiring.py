@@ -186,6 +186,8 @@ def open_payment(
         raise OtherFreelancerBeingPaid if contract.funded else JobNotOpen
     if contract is not None and contract.funded:
         raise PaidAlready
+    if contract is None and hire.ended:
+        raise ContractWasCanceled
     if payment is not None and payment.seller != seller:
         raise OtherFreelancerBeingPaid
     if payment is not None and payment.state in PAYABLE:
@@ -226,8 +228,6 @@ def open_payment(
 
 def _guard_paying_first(hire: Hire) -> None:
     """Without a contract, the payment will create one: everything for that must be there."""
-    if hire.ended:
-        raise ContractWasCanceled
     if hire.job.listing != "Open":
         raise JobNotOpen
     if not hire.applied:

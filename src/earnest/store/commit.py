@@ -17,7 +17,6 @@ import asyncpg
 import msgspec
 
 from earnest.domain.change import Change
-from earnest.domain.hiring import ContractExists, OtherFreelancerBeingPaid
 from earnest.errors import EarnestError, OutcomeUnknown
 from earnest.ledger.accounts import Kind
 from earnest.ledger.movements import Transfer
@@ -47,15 +46,18 @@ END_BACKEND = "SELECT pg_terminate_backend($1, 5000)"
 WHICH_COMMITTED = "SELECT id FROM event WHERE id = ANY($1::bigint[])"
 
 LATER = frozenset(
-    {"idempotency_key_once", "provider_event_once", "provider_event_money_once", "event_chain"}
+    {
+        "contract_one_live_per_job",
+        "event_chain",
+        "idempotency_key_once",
+        "payment_one_open_per_job",
+        "payment_provider_payment_unique",
+        "provider_event_money_once",
+        "provider_event_once",
+    }
 )
-"""Somebody else did the same at the same moment: loading again shows what they did."""
-
-REFUSALS: dict[str, type[EarnestError]] = {
-    "contract_one_live_per_job": ContractExists,
-    "payment_one_open_per_job": OtherFreelancerBeingPaid,
-}
-"""A named constraint is a rule; this is the error that people read."""
+"""Somebody else did this at the same moment: loading again shows what they did, and the rules
+then say whether it is the same thing, or one that is refused."""
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -78,11 +80,11 @@ def claims(commit: Commit) -> Sequence[Hashable]:
     claimed: list[Hashable] = []
     if change.contract is not None:
         claimed.append(("contract", change.contract.key))
-        if change.contract.version == 1:
+        if change.contract.version == 1 and change.contract.job is not None:
             claimed.append(("job", change.contract.job))
     if change.payment is not None:
         claimed.append(("payment", change.payment.key))
-        if change.payment.version == 1:
+        if change.payment.version == 1 and change.payment.job is not None:
             claimed.append(("checkout", change.payment.job))
     if commit.once is not None:
         claimed.append(commit.once.scope)
@@ -132,8 +134,7 @@ class Door:
             constraint = getattr(error, "constraint_name", None)
             if constraint in LATER or error.sqlstate in _TRY_AGAIN:
                 return False
-            refusal = REFUSALS.get(constraint or "")
-            return refusal() if refusal is not None else error
+            return error
         except EarnestError as error:
             return error
 

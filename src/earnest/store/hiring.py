@@ -133,6 +133,11 @@ SELECT
             AND q.outcome = 'quarantined'
     ) AS quarantined,
     EXISTS (
+        SELECT FROM payment AS o
+        WHERE o.provider_account_id = $4 AND o.provider_payment_id = $5
+            AND o.session_id IS DISTINCT FROM $3
+    ) AS counted,
+    EXISTS (
         SELECT FROM provider_event AS e WHERE e.provider = $1 AND e.event_id = $2
     ) AS known,
     business_now() AS now,
@@ -151,15 +156,22 @@ LEFT JOIN party AS seller ON seller.id = p.seller_id
 
 
 async def load_session(
-    pool: Pool, provider: str, provider_account: int, event_id: str, session_id: str | None
+    pool: Pool,
+    provider: str,
+    provider_account: int,
+    event_id: str,
+    session_id: str | None,
+    provider_payment_id: str | None,
 ) -> FoundSession:
     """What stands around `session_id` on one of our accounts at `provider`."""
     async with pool.connection() as conn:
-        row = await conn.fetchrow(LOAD_SESSION, provider, event_id, session_id, provider_account)
+        row = await conn.fetchrow(
+            LOAD_SESSION, provider, event_id, session_id, provider_account, provider_payment_id
+        )
     assert row is not None
     payment = _payment(row)
     job = Job(*row[5:13]) if row[5] is not None else None
-    business = business_from(row, 19)
+    business = business_from(row, 20)
     assert business is not None
     metadata = {}
     if payment is not None:
@@ -174,6 +186,7 @@ async def load_session(
         applied=row["applied"],
         metadata=metadata,
         quarantined=row["quarantined"],
+        counted=row["counted"],
     )
     return FoundSession(situation, business, row["known"], row["now"])
 
