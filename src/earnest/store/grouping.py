@@ -82,6 +82,8 @@ class Grouped(Generic[Asked, Answer]):
     ) -> None:
         try:
             answers = await self._run([asked for asked, _ in batch])
+            if len(answers) != len(batch):
+                raise RuntimeError(f"{len(answers)} answers for a batch of {len(batch)}")
         except BaseException as error:  # noqa: BLE001 - every caller must hear of it
             answers = [error] * len(batch)
         self._claimed.difference_update(claimed)
