@@ -68,7 +68,7 @@ async def test_it_is_for_admins(
             problem(await cast.olga.request(method, bad, json={"name": "Writing"}), 400)
 
 
-@pytest.mark.parametrize("name", ["", " ", "x" * 101, "two\nlines", 7, None, ["a"]])
-async def test_it_wants_a_name(cast: Cast, name: object) -> None:
-    answer = await cast.olga.post("/api/admin/skills/add-skills", json={"name": name})
-    assert problem(answer, 400)["field"].startswith("name")
+async def test_it_wants_a_name(cast: Cast) -> None:
+    for name in ("", " ", "x" * 101, "two\nlines", 7, None, ["a"]):
+        answer = await cast.olga.post("/api/admin/skills/add-skills", json={"name": name})
+        assert problem(answer, 400)["field"] == "name"

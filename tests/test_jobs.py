@@ -84,53 +84,48 @@ async def test_it_belongs_to_the_token_not_to_the_body(cast: Cast) -> None:
     assert job["_id"] != UNKNOWN_ID
 
 
-@pytest.mark.parametrize(
-    "missing",
-    ["title", "description", "rate", "experienceLevel", "location", "category", "skills"],
-)
-async def test_it_wants_all_fields(cast: Cast, missing: str) -> None:
-    body = cast.job()
-    del body[missing]
-    answer = await cast.alice.post("/api/client/job/create-job", json=body)
-    assert problem(answer, 409)["error"] == "All fields are required"
+async def test_it_wants_all_fields(cast: Cast) -> None:
+    for missing in cast.job().keys() - {"userId"}:
+        body = cast.job()
+        del body[missing]
+        answer = await cast.alice.post("/api/client/job/create-job", json=body)
+        assert problem(answer, 409)["error"] == "All fields are required"
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("rate", "100"),
-        ("rate", True),
-        ("rate", None),
-        ("rate", [100]),
-        ("rate", {"$gt": 0}),
-        ("rate", 0),
-        ("rate", -0.01),
-        ("rate", 10.005),
-        ("rate", 0.30000000000000004),
-        ("rate", 1_000_000),
-        ("title", 7),
-        ("title", "two\nlines"),
-        ("title", "x" * 201),
-        ("description", "\u202emoc.live"),
-        ("description", "nul\x00"),
-        ("experienceLevel", "Guru"),
-        ("category", "Design"),
-        ("category", UNKNOWN_ID),
-        ("skills", "Drawing"),
-        ("skills", [UNKNOWN_ID]),
-        ("startDate", day(-1)),
-        ("startDate", "2026-02-29"),
-        ("startDate", "tomorrow"),
-        ("startDate", "9999-12-31"),
-        ("endDate", day(-1)),
-    ],
-)
-async def test_it_refuses_a_job_that_cannot_be(
-    cast: Cast, pool: Pool, field: str, value: Any
-) -> None:
+IMPOSSIBLE: list[tuple[str, Any]] = [
+    ("rate", "100"),
+    ("rate", True),
+    ("rate", None),
+    ("rate", [100]),
+    ("rate", {"$gt": 0}),
+    ("rate", 0),
+    ("rate", -0.01),
+    ("rate", 10.005),
+    ("rate", 0.30000000000000004),
+    ("rate", 1_000_000),
+    ("title", 7),
+    ("title", "two\nlines"),
+    ("title", "x" * 201),
+    ("description", "\u202emoc.live"),
+    ("description", "nul\x00"),
+    ("experienceLevel", "Guru"),
+    ("category", "Design"),
+    ("category", UNKNOWN_ID),
+    ("skills", "Drawing"),
+    ("skills", [UNKNOWN_ID]),
+    ("startDate", day(-1)),
+    ("startDate", "2026-02-29"),
+    ("startDate", "tomorrow"),
+    ("startDate", "9999-12-31"),
+    ("endDate", day(-1)),
+]
+
+
+async def test_it_refuses_a_job_that_cannot_be(cast: Cast, pool: Pool) -> None:
     before = await row_counts(pool)
-    answer = await cast.alice.post("/api/client/job/create-job", json=cast.job(**{field: value}))
-    problem(answer, 400)
+    for field, value in IMPOSSIBLE:
+        body = cast.job(**{field: value})
+        problem(await cast.alice.post("/api/client/job/create-job", json=body), 400)
     assert await row_counts(pool) == before
 
 
@@ -237,30 +232,30 @@ async def test_it_takes_undefined_as_absent(cast: Cast, api: Caller) -> None:
     assert await titles(api) == ["Mine"]
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("page", "1e3"),
-        ("page", "1_0"),
-        ("page", "\u0661\u0662"),
-        ("page", "-1"),
-        ("page", "0"),
-        ("page", "1.5"),
-        ("page", "99999999999999999999"),
-        ("limit", " 5"),
-        ("limit", "0x10"),
-        ("sort", "rate; DROP TABLE job"),
-        ("filter", "expert"),
-        ("search", "x" * 101),
-        ("search", "nul\x00"),
-        ("search", "\x85"),
-        ("search", "\ud800"),
-    ],
-)
-async def test_it_refuses_a_query_that_cannot_be(api: Caller, field: str, value: str) -> None:
-    quoted = "".join(f"%{byte:02X}" for byte in value.encode("utf-8", "surrogatepass"))
-    answer = await api.get(f"/api/client/job/get-jobs?{field}={quoted}")
-    assert problem(answer, 400)["field"] == field
+NO_QUERY = [
+    ("page", "1e3"),
+    ("page", "1_0"),
+    ("page", "\u0661\u0662"),
+    ("page", "-1"),
+    ("page", "0"),
+    ("page", "1.5"),
+    ("page", "99999999999999999999"),
+    ("limit", " 5"),
+    ("limit", "0x10"),
+    ("sort", "rate; DROP TABLE job"),
+    ("filter", "expert"),
+    ("search", "x" * 101),
+    ("search", "nul\x00"),
+    ("search", "\x85"),
+    ("search", "\ud800"),
+]
+
+
+async def test_it_refuses_a_query_that_cannot_be(api: Caller) -> None:
+    for field, value in NO_QUERY:
+        quoted = "".join(f"%{byte:02X}" for byte in value.encode("utf-8", "surrogatepass"))
+        answer = await api.get(f"/api/client/job/get-jobs?{field}={quoted}")
+        assert problem(answer, 400)["field"] == field
 
 
 async def test_it_takes_a_far_page_as_empty(cast: Cast, api: Caller) -> None:

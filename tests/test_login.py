@@ -125,15 +125,17 @@ async def test_it_reads_what_the_library_reads(app: Litestar, cast: Cast) -> Non
     assert await status_with(app, again) == 200
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"exp": int(time.time()) - 1},
-        {"exp": int(time.time()) + 10 * 365 * 86_400},
+async def test_it_wants_every_claim_right(app: Litestar, cast: Cast) -> None:
+    key = app.state.access_tokens._key
+    now = int(time.time())
+    good = jwt.decode(token_of(cast.bob), options={"verify_signature": False})
+    changes: list[dict[str, object]] = [
+        {"exp": now - 1},
+        {"exp": now + 10 * 365 * 86_400},
         {"exp": "9999999999"},
         {"exp": 1e308},
         {"exp": None},
-        {"iat": int(time.time()) + 3_600},
+        {"iat": now + 3_600},
         {"iat": True},
         {"jti": None},
         {"jti": ""},
@@ -148,15 +150,10 @@ async def test_it_reads_what_the_library_reads(app: Litestar, cast: Cast) -> Non
         {"role": "partner"},
         {"id": 7},
         {"admin": True},
-    ],
-)
-async def test_it_wants_every_claim_right(
-    app: Litestar, cast: Cast, change: dict[str, object]
-) -> None:
-    key = app.state.access_tokens._key
-    claims = jwt.decode(token_of(cast.bob), options={"verify_signature": False}) | change
-    present = {name: value for name, value in claims.items() if value is not None}
-    assert await status_with(app, jwt.encode(present, key, "HS256")) == 401
+    ]
+    for change in changes:
+        claims = {name: value for name, value in (good | change).items() if value is not None}
+        assert await status_with(app, jwt.encode(claims, key, "HS256")) == 401, change
 
 
 async def test_it_takes_no_other_algorithm_or_header(app: Litestar, cast: Cast) -> None:
