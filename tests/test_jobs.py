@@ -239,6 +239,8 @@ NO_QUERY = [
     ("page", "-1"),
     ("page", "0"),
     ("page", "1.5"),
+    ("page", "1000000000"),
+    ("page", "1000000"),
     ("page", "99999999999999999999"),
     ("limit", " 5"),
     ("limit", "0x10"),
@@ -260,7 +262,7 @@ async def test_it_refuses_a_query_that_cannot_be(api: Caller) -> None:
 
 async def test_it_takes_a_far_page_as_empty(cast: Cast, api: Caller) -> None:
     await cast.post_job()
-    assert await titles(api, page="1000000") == []
+    assert await titles(api, page="100000") == []
 
 
 async def test_it_lists_jobs_of_one_client(cast: Cast, api: Caller) -> None:

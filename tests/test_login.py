@@ -34,6 +34,7 @@ async def test_it_answers_with_a_token_a_cookie_and_the_user(cast: Cast, api: Ca
     assert claims["id"] == cast.alice.id
     assert claims["role"] == "client"
     assert claims["exp"] - claims["iat"] == 7200
+    assert answer.headers["cache-control"] == "no-store"
     cookie = answer.headers["set-cookie"].lower()
     assert cookie.startswith("refreshtoken=")
     for attribute in ("httponly", "path=/", "samesite=lax", "max-age=604800"):
@@ -71,10 +72,15 @@ async def test_it_tells_a_blocked_user_only_after_the_password(
 
 
 async def test_it_keeps_a_blocked_user_out_at_once(cast: Cast, pool: Pool) -> None:
+    """Also from a reply that an idempotency key would repeat."""
+    headers = {"Idempotency-Key": "before"}
+    before = await cast.alice.post("/api/client/job/create-job", json=cast.job(), headers=headers)
+    assert before.status_code == 200
     async with pool.connection() as conn:
         await conn.execute(BLOCK, cast.alice.actor.key)
-    answer = await cast.alice.post("/api/client/job/create-job", json=cast.job())
+    answer = await cast.alice.post("/api/client/job/create-job", json=cast.job(), headers=headers)
     problem(answer, 403)
+    problem(await cast.alice.post("/api/client/job/create-job", json=cast.job()), 403)
 
 
 async def test_it_tells_a_full_queue_to_come_back(api: Caller) -> None:

@@ -91,14 +91,13 @@ async def apply_job(request: EarnestRequest, job_id: FromPath[str]) -> Response[
     wanted = await once(request, caller)
 
     async def work(conn: asyncpg.Connection) -> Any:
-        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
         job = await jobs.get(conn, job_id)
         if job.status is not Listing.OPEN:
             raise JobNotOpen
         made = await jobs.apply(conn, job, _party(caller))
         return reply(201, Applied("Application has been sent", document(made)))
 
-    return respond(await carry_out(request.app.state.pool, wanted, work))
+    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
 
 
 @delete("/cancel-application/{application_id:str}", status_code=200)
@@ -111,7 +110,6 @@ async def cancel_application(
     wanted = await once(request, caller)
 
     async def work(conn: asyncpg.Connection) -> Any:
-        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
         owner_key = await jobs.applicant(conn, application_id)
         if owner_key is None:
             raise NotFound("Application not found")
@@ -120,7 +118,7 @@ async def cancel_application(
         await jobs.withdraw(conn, application_id, caller.key)
         return reply(200, Message("Application has been cancelled"))
 
-    return respond(await carry_out(request.app.state.pool, wanted, work))
+    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
 
 
 @get("/applied-jobs")

@@ -2,6 +2,7 @@
 
 import msgspec
 from litestar import Response, Router, post
+from litestar.datastructures import ResponseHeader
 from litestar.params import JSONBody
 
 from earnest.actions import accounts
@@ -172,5 +173,7 @@ async def logout(request: EarnestRequest) -> Response[Message]:
 router = Router(
     "/api/auth",
     route_handlers=[register, verify_otp, resend_otp, login, refresh_token, logout],
+    # What is answered here signs people in: no cache may keep it.
+    response_headers=[ResponseHeader(name="Cache-Control", value="no-store")],
     tags=["Accounts"],
 )

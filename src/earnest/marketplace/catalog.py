@@ -13,7 +13,7 @@ from earnest.domain.party import Role
 from earnest.errors import InvalidField
 from earnest.ids import parse_public_id
 from earnest.marketplace.shapes import Line, tidy
-from earnest.store import accounts, catalog
+from earnest.store import catalog
 from earnest.store.catalog import CATEGORY, SKILL
 from earnest.web.auth import actor, only
 from earnest.web.guard import EarnestRequest
@@ -57,10 +57,9 @@ async def _change(
     wanted = await once(request, caller)
 
     async def work(conn: asyncpg.Connection) -> Any:
-        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
         return reply(status, LabelSaved(True, message, _document(await change(conn))))
 
-    return respond(await carry_out(request.app.state.pool, wanted, work))
+    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
 
 
 def _document(label: Label) -> LabelDocument:

@@ -170,13 +170,12 @@ async def create_job(request: EarnestRequest, data: JSONBody[JobFields]) -> Resp
     wanted = await once(request, caller)
 
     async def work(conn: asyncpg.Connection) -> Any:
-        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
         draft = await _draft(conn, data, None)
         check_dates(draft.start_date, draft.end_date, (await clock.now(conn)).date())
         job = await jobs.create(conn, caller.key, draft)
         return reply(200, JobSaved("Job has been updated", plain(job)))
 
-    return respond(await carry_out(request.app.state.pool, wanted, work))
+    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
 
 
 @put("/update-job/{job_id:str}", guards=[only(Role.CLIENT)])
@@ -190,7 +189,6 @@ async def update_job(
     wanted = await once(request, caller)
 
     async def work(conn: asyncpg.Connection) -> Any:
-        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
         job = await jobs.lock(conn, wanted_id)
         if job.client.key != caller.key:
             raise Forbidden
@@ -203,7 +201,7 @@ async def update_job(
         changed = await jobs.update(conn, job, draft)
         return reply(200, JobSaved("Job has been updated", plain(changed)))
 
-    return respond(await carry_out(request.app.state.pool, wanted, work))
+    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
 
 
 # -- shapes ---------------------------------------------------------------------------------
@@ -330,8 +328,8 @@ async def _draft(conn: asyncpg.Connection, data: JSONBody[JobFields], job: Job |
         data.experienceLevel, "experienceLevel", LEVELS, job.experience_level if job else ""
     )
     category = job.category if job else None
-    if data.category is not None:
-        category = await _category(conn, data.category)
+    if given(data.category) is not None:
+        category = await _category(conn, str(data.category))
     return Draft(
         title=title,
         description=description,

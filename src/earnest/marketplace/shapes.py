@@ -52,21 +52,21 @@ def given(text: str | None) -> str | None:
 
 
 def page_number(text: str | None, field: str, default: int, most: int) -> int:
-    """A query parameter that counts from 1; more than `most` is taken as `most`.
+    """A query parameter that counts from 1; a little more than `most` is taken as `most`.
 
-    Raises InvalidField for anything but ASCII digits.
+    Raises InvalidField for anything but up to six ASCII digits.
     """
     text = given(text)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
-        raise InvalidField(field, "must be a whole number from 1")
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and int(text) > 0):
+        raise InvalidField(field, "must be a whole number from 1 to 999999")
     return min(int(text), most)
 
 
 def search_text(text: str | None) -> str:
     """What to look for, literally; "" for everything. Raises InvalidField."""
-    return clean_text(given(text) or "", "search")
+    return unicodedata.normalize("NFC", clean_text(given(text) or "", "search"))
 
 
 def choice(text: str | None, field: str, allowed: tuple[str, ...], default: str) -> str:

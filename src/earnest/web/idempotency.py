@@ -15,7 +15,7 @@ from litestar import MediaType, Request, Response
 
 from earnest.domain.party import Actor
 from earnest.errors import InvalidField
-from earnest.store import idempotency
+from earnest.store import accounts, idempotency
 from earnest.store.db import Pool
 from earnest.store.idempotency import Once, Reply
 from earnest.web.wire import WireResponse, encode
@@ -70,14 +70,21 @@ def respond(reply: Reply) -> Response[Any]:
 
 
 async def carry_out(
-    pool: Pool, wanted: Once | None, work: Callable[[asyncpg.Connection], Awaitable[Reply]]
+    pool: Pool,
+    caller: Actor,
+    wanted: Once | None,
+    work: Callable[[asyncpg.Connection], Awaitable[Reply]],
 ) -> Reply:
     """Run `work` in one database transaction; with a key, at most once and its reply kept.
+
+    Raises what `work` raises (then nothing happened), and Unauthenticated or Forbidden for a
+    caller whose account is gone or blocked.
 
     Requests with the same key queue behind a lock that ends with the transaction, so that the
     second one finds the record of the first.
     """
     async with pool.connection() as conn, conn.transaction():
+        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
         if wanted is None:
             return await work(conn)
         await conn.execute(LOCK, int.from_bytes(wanted.scope[:8], "big", signed=True))
