@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,9 @@ from earnest.settings import Settings, read_settings
 app = App(name="earnest", help="A self-hosted escrow contracts server.", version=__version__)
 db_app = App(name="db", help="The database: bring it up to date, look at it.")
 admin_app = App(name="admin", help="Administrators, who approve releases and refunds.")
+books_app = App(name="books", help="The ledger: trial balance and statements.")
 app.command(db_app)
+app.command(books_app)
 app.command(admin_app)
 
 Data = Annotated[
@@ -158,6 +161,60 @@ def verify(*, data: Data = None, as_json: AsJson = False) -> None:
 
     with opened(_settings(data), _say, create=False, migrated=False) as database:
         sys.exit(books.run(database.settings.database_url, as_json=as_json))
+
+
+@books_app.command
+def trial_balance(
+    *,
+    at: datetime | None = None,
+    every_account: Annotated[bool, Parameter(negative=())] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Debits, credits and balances of the ledger; debits equal credits in each currency.
+
+    Parameters
+    ----------
+    at
+        as recorded up to this instant, ISO 8601 [default: now]
+    every_account
+        each contract's and each person's account on a line of its own
+    """
+    from earnest import reports
+    from earnest.database import opened, pooled
+
+    at = at.replace(tzinfo=at.tzinfo or UTC) if at is not None else None
+    with opened(_settings(data), _say, create=False, migrated=False) as database:
+        found = asyncio.run(
+            pooled(
+                database.settings,
+                lambda pool: reports.trial_balance(pool, at, every_account=every_account),
+            )
+        )
+    _answer(found, as_json, reports.trial_balance_lines(found))
+
+
+@books_app.command
+def statement(
+    account: str, *, currency: str = "INR", data: Data = None, as_json: AsJson = False
+) -> None:
+    """The entries of one account, newest first.
+
+    Parameters
+    ----------
+    account
+        its name: wallet:INR:77, platform_fee_income:INR:1, held:1234:0
+    currency
+        of a held account, whose name does not say it
+    """
+    from earnest import reports
+    from earnest.database import opened, pooled
+
+    with opened(_settings(data), _say, create=False, migrated=False) as database:
+        found = asyncio.run(
+            pooled(database.settings, lambda pool: reports.statement(pool, account, currency))
+        )
+    _answer(found, as_json, reports.statement_lines(found))
 
 
 @app.command

@@ -15,6 +15,7 @@ from enum import IntEnum
 import msgspec
 
 from earnest.domain.money import CURRENCIES, CURRENCY_BY_NUMERIC
+from earnest.errors import InvalidField
 
 SUB_MAX = 127
 OWNER_MAX = (1 << 40) - 1
@@ -81,6 +82,24 @@ def unpack(account: int) -> Account:
     return Account(
         Kind(account >> 57), currency.code, account & OWNER_MAX, (account >> 40) & SUB_MAX
     )
+
+
+def parse_name(name: str, held_currency: str = "") -> int:
+    """The account that `Account.name` writes; a held one also needs its contract's currency.
+
+    >>> parse_name("wallet:INR:77") == pack(Kind.WALLET, "INR", 77)
+    True
+
+    Raises InvalidField.
+    """
+    parts = name.split(":")
+    try:
+        kind = Kind[parts[0].upper()]
+        if kind is Kind.HELD:
+            return pack(kind, held_currency, int(parts[1]), int(parts[2]))
+        return pack(kind, parts[1], int(parts[2]))
+    except (KeyError, ValueError, IndexError):
+        raise InvalidField("account", "must be a name such as wallet:INR:77") from None
 
 
 def held(currency: str, contract: int, tranche: int) -> int:

@@ -81,6 +81,67 @@ GROUP BY side.account
 ORDER BY side.account
 """
 
+# People's accounts as one line for each kind and currency: the owner's and sub-account's bits
+# are masked out, leaving 1 in place of the owner.
+TRIAL_BALANCE_BY_KIND = """
+SELECT
+    ((side.account >> 47) << 47) | CASE WHEN side.account >> 57 <= 2 THEN 1
+        ELSE side.account & ((1::bigint << 47) - 1) END AS account,
+    sum(side.debit) AS debits_minor, sum(side.credit) AS credits_minor
+FROM transfer AS t
+CROSS JOIN LATERAL (
+    VALUES (t.debit, t.amount_minor, 0), (t.credit, 0, t.amount_minor)
+) AS side (account, debit, credit)
+WHERE t.recorded_at <= coalesce($1, 'infinity'::timestamptz)
+GROUP BY 1
+ORDER BY 1
+"""
+
+HORIZON = "SELECT horizon_xid, xid_offset FROM ledger_horizon FOR UPDATE"
+
+ADVANCE = """
+WITH closed AS (
+    SELECT $1::bigint AS old_xid, $2::bigint AS new_xid
+), sums AS (
+    SELECT side.account, sum(side.debit) AS debits_minor, sum(side.credit) AS credits_minor
+    FROM closed
+    INNER JOIN transfer AS t ON t.xid >= closed.old_xid AND t.xid < closed.new_xid
+    CROSS JOIN LATERAL (
+        VALUES (t.debit, t.amount_minor, 0), (t.credit, 0, t.amount_minor)
+    ) AS side (account, debit, credit)
+    WHERE side.account >> 57 > 2
+    GROUP BY side.account
+    ORDER BY side.account
+)
+INSERT INTO rollup (account, debits_minor, credits_minor)
+SELECT s.account, s.debits_minor, s.credits_minor FROM sums AS s
+ON CONFLICT (account) DO UPDATE SET
+    debits_minor = rollup.debits_minor + excluded.debits_minor,
+    credits_minor = rollup.credits_minor + excluded.credits_minor
+"""
+
+SNAPSHOT_XMIN = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+
+SET_HORIZON = "UPDATE ledger_horizon SET horizon_xid = $1, closed_at = business_now()"
+
+HAS_TAIL = """
+SELECT EXISTS (
+    SELECT FROM transfer AS t
+    WHERE t.xid >= (SELECT h.horizon_xid FROM ledger_horizon AS h)
+)
+"""
+
+TRIAL_BALANCE = """
+SELECT side.account, sum(side.debit) AS debits_minor, sum(side.credit) AS credits_minor
+FROM transfer AS t
+CROSS JOIN LATERAL (
+    VALUES (t.debit, t.amount_minor, 0), (t.credit, 0, t.amount_minor)
+) AS side (account, debit, credit)
+WHERE t.recorded_at <= coalesce($1, 'infinity'::timestamptz)
+GROUP BY side.account
+ORDER BY side.account
+"""
+
 HORIZON = "SELECT horizon_xid, closed_at, business_now() AS now FROM ledger_horizon"
 
 STATEMENT = """
@@ -226,11 +287,16 @@ async def statement(conn: asyncpg.Connection, account: int, limit: int) -> list[
     ]
 
 
-async def trial_balance(conn: asyncpg.Connection, at: datetime | None = None) -> TrialBalance:
-    """Every account's sums, of transfers recorded up to `at` (None: now)."""
+async def trial_balance(
+    conn: asyncpg.Connection, at: datetime | None = None, *, by_kind: bool = False
+) -> TrialBalance:
+    """Every account's sums, of transfers recorded up to `at` (None: now).
+
+    `by_kind`: all held accounts of a currency as one, with owner 1, and all wallets.
+    """
     async with conn.transaction(isolation="repeatable_read", readonly=True):
         horizon = await conn.fetchrow(HORIZON)
-        rows = await conn.fetch(TRIAL_BALANCE, at)
+        rows = await conn.fetch(TRIAL_BALANCE_BY_KIND if by_kind else TRIAL_BALANCE, at)
     assert horizon is not None
     return TrialBalance(
         at=at or horizon["now"],
