@@ -9,6 +9,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -157,10 +159,13 @@ def create(
 def verify(*, data: Data = None, as_json: AsJson = False) -> None:
     """Check every invariant of the books; exit 1 and name the first row that breaks one."""
     from earnest.database import opened
-    from earnest.ledger import verify as books
+    from earnest.store import verify as books
 
-    with opened(_settings(data), _say, create=False, migrated=False) as database:
-        sys.exit(books.run(database.settings.database_url, as_json=as_json))
+    with opened(_settings(data), _say, create=False, migrated=False) as database, _bar() as bar:
+        url = database.settings.database_url
+        report = asyncio.run(books.verify(url, lambda at: bar(at.what, at.done, at.total)))
+    _answer(report.as_json(), as_json, report.lines())
+    sys.exit(1 if report.violation else 0)
 
 
 @books_app.command
@@ -235,6 +240,21 @@ def _settings(data: Path | None) -> Settings:
 
 def _answer(found: Any, as_json: bool, lines: list[str]) -> None:
     print(json.dumps(found) if as_json else "\n".join(lines))
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error while somebody watches: called with what, done, total."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as progress:
+        task = progress.add_task("verify", total=None)
+        yield lambda what, done, total: progress.update(
+            task, description=f"verify {what}", completed=done, total=total
+        )
 
 
 def _say(text: str) -> None:
