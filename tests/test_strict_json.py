@@ -218,6 +218,8 @@ async def test_it_names_the_first_field_of_a_missing_body(cast: Cast) -> None:
     assert problem(answer, 400)["error"] == "name is required"
     answer = await cast.olga.post("/api/admin/skills/add-skills", json={})
     assert problem(answer, 400)["field"] == "name"
+    answer = await cast.alice.post(CREATE)
+    assert problem(answer, 400)["error"] == "Send a JSON object."
 
 
 async def test_it_ignores_a_body_where_none_is_asked_for(cast: Cast) -> None:

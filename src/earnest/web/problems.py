@@ -15,7 +15,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from earnest.errors import EarnestError, InvalidField, TooMany, Unavailable
+from earnest.errors import EarnestError, InvalidField, MalformedBody, TooMany, Unavailable
 from earnest.web.guard import convert
 from earnest.web.wire import WireResponse
 
@@ -130,6 +130,7 @@ def _explain(request: Request[Any, Any, Any], error: ValidationException) -> Ear
             convert({}, field.annotation)  # no body at all: name the first field it should have
         except EarnestError as missing:
             return missing
+        return MalformedBody("Send a JSON object.")
     return InvalidField(name or "request", "is not valid")
 
 
