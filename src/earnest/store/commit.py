@@ -43,6 +43,8 @@ SELECT commit_changes($1::contract[], $2::contract_terms[], $3::payment[], $4::p
 # Ends the backend whose fate is unknown (it is ours), waiting until it is gone; then what it
 # did is as final as it will ever be.
 END_BACKEND = "SELECT pg_terminate_backend($1, 5000)"
+# What that returns does not tell a backend that was gone already from one that will not go.
+IS_GONE = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)"
 WHICH_COMMITTED = "SELECT id FROM event WHERE id = ANY($1::bigint[])"
 
 LATER = frozenset(
@@ -161,6 +163,8 @@ class Door:
         try:
             async with self._pool.connection() as conn:
                 await conn.fetchval(END_BACKEND, backend)
+                if not await conn.fetchval(IS_GONE, backend):
+                    raise OutcomeUnknown
                 return {row[0] for row in await conn.fetch(WHICH_COMMITTED, commit_ids)}
         except Exception as error:
             raise OutcomeUnknown from error
