@@ -17,7 +17,7 @@ import msgspec
 from earnest.ledger import accounts
 from earnest.store import books
 from earnest.store.db import Pool
-from life import post_event
+from life import Life, post_event
 from web import Cast
 
 COMPLETED = "checkout.session.completed"
@@ -92,6 +92,12 @@ async def told_of(cast: Cast, session: str, **other: Any) -> CheckoutEvent:
         msgspec.json.decode(row["metadata"], type=dict[str, str]),
     )
     return msgspec.structs.replace(truth, **other)
+
+
+async def opened(cast: Cast) -> tuple[Life, CheckoutEvent]:
+    """A contract whose checkout is open, and the event that will say it is paid."""
+    life = await Life.at(cast, "created")
+    return life, await told_of(cast, await life.checkout())
 
 
 async def tell(cast: Cast, event: CheckoutEvent) -> httpx.Response:
