@@ -14,7 +14,7 @@ from earnest.errors import Forbidden, NotFound
 from earnest.ids import key_of, parse_public_id, sub_id
 from earnest.marketplace.jobs import JobDocument, populated
 from earnest.marketplace.shapes import Message
-from earnest.store import accounts, jobs
+from earnest.store import accounts, applications, jobs
 from earnest.web.auth import actor, reader
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
@@ -77,7 +77,7 @@ async def applicants(
         job = await jobs.get(conn, job_id)
         if job.client.public_id != client_id:
             raise Forbidden
-        found = await jobs.applications_of(conn, job.key)
+        found = await applications.of_job(conn, job.key)
     return Applicants(
         "Applicants of this job", [document(one, one.job, profile(one)) for one in found]
     )
@@ -94,7 +94,7 @@ async def apply_job(request: EarnestRequest, job_id: FromPath[str]) -> Response[
         job = await jobs.get(conn, job_id)
         if job.status is not Listing.OPEN:
             raise JobNotOpen
-        made = await jobs.apply(conn, job, _party(caller))
+        made = await applications.apply(conn, job, _party(caller))
         return reply(201, Applied("Application has been sent", document(made)))
 
     return respond(await carry_out(request.app.state.pool, caller, wanted, work))
@@ -110,12 +110,12 @@ async def cancel_application(
     wanted = await once(request, caller)
 
     async def work(conn: asyncpg.Connection) -> Any:
-        owner_key = await jobs.applicant(conn, application_id)
+        owner_key = await applications.applicant(conn, application_id)
         if owner_key is None:
             raise NotFound("Application not found")
         if owner_key != caller.key:
             raise Forbidden
-        await jobs.withdraw(conn, application_id, caller.key)
+        await applications.withdraw(conn, application_id, caller.key)
         return reply(200, Message("Application has been cancelled"))
 
     return respond(await carry_out(request.app.state.pool, caller, wanted, work))
@@ -127,7 +127,7 @@ async def applied_jobs(request: EarnestRequest) -> Applications:
     caller = actor(request, Role.FREELANCER)
     async with request.app.state.pool.connection() as conn:
         accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
-        found = await jobs.applications_by(conn, caller.key)
+        found = await applications.by_freelancer(conn, caller.key)
     return Applications([document(one, populated(job, caller)) for one, job in found])
 
 
@@ -140,7 +140,7 @@ async def applied_status(
     job_id = parse_public_id(job_id, "jobId")
     freelancer_id = parse_public_id(freelancer_id, "freelancerId")
     async with request.app.state.pool.connection() as conn:
-        found = await jobs.applications_of(conn, key_of(job_id), key_of(freelancer_id))
+        found = await applications.of_job(conn, key_of(job_id), key_of(freelancer_id))
     for one in found:
         if one.job == job_id and one.freelancer.public_id == freelancer_id:
             return MaybeApplication(document(one))

@@ -1,7 +1,6 @@
 """/api/client/job: jobs (spec 4.2). Anybody may look, their client changes them."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 import asyncpg
@@ -9,52 +8,29 @@ import msgspec
 from litestar import Response, Router, get, post, put
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from earnest.domain.job import Job, Label, Level, Listing, check_dates
-from earnest.domain.money import currency, parse_major, to_number
+from earnest.domain.job import Job, Label, check_dates
+from earnest.domain.money import currency, to_number
 from earnest.domain.party import Actor, Role
-from earnest.errors import Conflict, Forbidden, InvalidField
-from earnest.ids import PublicId, parse_public_id
+from earnest.errors import Forbidden
+from earnest.ids import parse_public_id
+from earnest.marketplace.job_fields import LEVELS, JobFields, draft_of, require_all
 from earnest.marketplace.shapes import (
     PAGE_ENTRIES_MAX,
     PAGE_MAX,
-    Line,
     Named,
     Person,
-    Text,
     choice,
-    given,
     page_number,
     search_text,
-    tidy,
 )
-from earnest.store import accounts, businesses, catalog, clock, jobs
-from earnest.store.catalog import CATEGORY, SKILL
-from earnest.store.jobs import Draft
+from earnest.store import accounts, clock, jobs
 from earnest.web.auth import actor, only, reader
-from earnest.web.guard import Amount, EarnestRequest
+from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
 from earnest.web.wire import instant, midnight
 
 SORTS = tuple(jobs.OPEN_SORTED)
-LEVELS = tuple(Level)
 PAGE_ENTRIES_DEFAULT = 4
-SKILLS_MAX = 30
-ALL_REQUIRED = "All fields are required"
-
-
-class JobFields(msgspec.Struct):
-    """What a client says of a job; other fields are ignored. Days are `YYYY-MM-DD` or ""."""
-
-    title: Line | None = None
-    description: Text | None = None
-    rate: Amount | msgspec.UnsetType = msgspec.UNSET
-    experienceLevel: Line | None = None  # noqa: N815
-    location: Line | None = None
-    category: Line | None = None
-    skills: list[Line] | None = None
-    status: Line | None = None
-    startDate: Line | None = None  # noqa: N815
-    endDate: Line | None = None  # noqa: N815
 
 
 class JobDocument(msgspec.Struct):
@@ -166,11 +142,11 @@ async def job_details(request: EarnestRequest, job_id: FromPath[str]) -> JobDeta
 async def create_job(request: EarnestRequest, data: JSONBody[JobFields]) -> Response[JobSaved]:
     """A new job of the caller."""
     caller = actor(request)
-    _require_all(data)
+    require_all(data)
     wanted = await once(request, caller)
 
     async def work(conn: asyncpg.Connection) -> Any:
-        draft = await _draft(conn, data, None)
+        draft = await draft_of(conn, data, None)
         check_dates(draft.start_date, draft.end_date, (await clock.now(conn)).date())
         job = await jobs.create(conn, caller.key, draft)
         return reply(200, JobSaved("Job has been updated", plain(job)))
@@ -192,7 +168,7 @@ async def update_job(
         job = await jobs.lock(conn, wanted_id)
         if job.client.key != caller.key:
             raise Forbidden
-        draft = await _draft(conn, data, job)
+        draft = await draft_of(conn, data, job)
         if (draft.start_date, draft.end_date) != (job.start_date, job.end_date):
             today = (await clock.now(conn)).date()
             begins_as_before = draft.start_date == job.start_date
@@ -286,117 +262,6 @@ def _page(found: jobs.Page, wanted: _Paging, viewer: Actor | None) -> JobPage:
         currentPage=wanted.page,
         totalPages=-(-found.total // wanted.limit),
     )
-
-
-# -- reading what a client says -------------------------------------------------------------
-
-
-def _require_all(data: JSONBody[JobFields]) -> None:
-    """Old clients read the 409 (spec 4.2); a rate that is there but not positive is a 400."""
-    texts = (data.title, data.description, data.experienceLevel, data.location, data.category)
-    if data.rate is msgspec.UNSET or data.skills is None:
-        raise Conflict(ALL_REQUIRED)
-    if not all(text is not None and tidy(text) for text in texts):
-        raise Conflict(ALL_REQUIRED)
-
-
-async def _draft(conn: asyncpg.Connection, data: JSONBody[JobFields], job: Job | None) -> Draft:
-    """What the job shall be: what was sent, over what `job` is already."""
-    title = _text(data.title, "title", job.title if job else "")
-    description = _text(data.description, "description", job.description if job else "")
-    listing = _listing(data.status, job)
-    if job is not None and job.is_settled:
-        return Draft(
-            title=title,
-            description=description,
-            rate_minor=job.rate_minor,
-            currency=job.currency,
-            experience_level=job.experience_level,
-            location=job.location,
-            category=job.category,
-            skills=job.skills,
-            listing=listing,
-            start_date=job.start_date,
-            end_date=job.end_date,
-        )
-    business = await businesses.marketplace(conn)
-    of = currency(job.currency if job else business.currency)
-    rate_minor = job.rate_minor if job else 0
-    if data.rate is not msgspec.UNSET:
-        rate_minor = parse_major(data.rate, of, "rate", business.settings.amount_minor_max)
-    level = choice(
-        data.experienceLevel, "experienceLevel", LEVELS, job.experience_level if job else ""
-    )
-    category = job.category if job else None
-    if given(data.category) is not None:
-        category = await _category(conn, str(data.category))
-    return Draft(
-        title=title,
-        description=description,
-        rate_minor=rate_minor,
-        currency=of.code,
-        experience_level=Level(level),
-        location=_text(data.location, "location", job.location if job else ""),
-        category=category,
-        skills=await _skills(conn, data.skills, job.skills if job else ()),
-        listing=listing,
-        start_date=_day(data.startDate, "startDate", job.start_date if job else None),
-        end_date=_day(data.endDate, "endDate", job.end_date if job else None),
-    )
-
-
-def _text(text: str | None, field: str, before: str) -> str:
-    if text is None:
-        return before
-    tidied = tidy(text)
-    if not tidied:
-        raise InvalidField(field, "must not be empty")
-    return tidied
-
-
-def _listing(text: str | None, job: Job | None) -> Listing:
-    """A hired job shows Closed: sending that back changes nothing."""
-    before = job.listing if job else Listing.OPEN
-    if job is None or (job.hired is not None and text == Listing.CLOSED):
-        return before
-    return Listing(choice(text, "status", tuple(Listing), before))
-
-
-def _day(text: str | None, field: str, before: date | None) -> date | None:
-    """`YYYY-MM-DD`, alone or with which an instant begins; "" removes the day."""
-    if text is None:
-        return before
-    if given(text) is None:
-        return None
-    day, separator, _ = text.partition("T")
-    try:
-        if len(day) != 10 or not day.isascii() or (separator and not text.endswith("Z")):
-            raise ValueError
-        return date.fromisoformat(day)
-    except ValueError:
-        raise InvalidField(field, "must be a day, YYYY-MM-DD") from None
-
-
-async def _category(conn: asyncpg.Connection, text: str) -> Label:
-    wanted = parse_public_id(text, "category")
-    found = (await catalog.find(conn, CATEGORY, [wanted])).get(wanted)
-    if found is None:
-        raise InvalidField("category", "is not one of the categories")
-    return found
-
-
-async def _skills(
-    conn: asyncpg.Connection, texts: list[str] | None, before: tuple[Label, ...]
-) -> tuple[Label, ...]:
-    if texts is None:
-        return before
-    if len(texts) > SKILLS_MAX:
-        raise InvalidField("skills", f"must have at most {SKILLS_MAX} entries")
-    wanted: list[PublicId] = list(dict.fromkeys(parse_public_id(text, "skills") for text in texts))
-    found = await catalog.find(conn, SKILL, wanted)
-    if len(found) != len(wanted):
-        raise InvalidField("skills", "contains an id that is not one of the skills")
-    return tuple(found[one] for one in wanted)
 
 
 router = Router(

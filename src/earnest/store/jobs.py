@@ -1,4 +1,4 @@
-"""Jobs and applications: plain SQL in one database transaction.
+"""Jobs: plain SQL in one database transaction.
 
 A list is found in two steps: keys in order, then the documents of those keys. Status and hired
 freelancer come from the job's live contract, applicants from its applications.
@@ -11,7 +11,7 @@ import msgspec
 
 from earnest.domain.business import MARKETPLACE
 from earnest.domain.hiring import JobNotFound
-from earnest.domain.job import Application, Job, Label, Level, Listing
+from earnest.domain.job import Job, Label, Level, Listing
 from earnest.domain.party import Party
 from earnest.errors import Conflict
 from earnest.ids import PublicId, key_of
@@ -168,52 +168,6 @@ SELECT $1, skill_id, position
 FROM unnest($2::bigint []) WITH ORDINALITY AS given (skill_id, position)
 """
 
-APPLY = """
-INSERT INTO application (id, public_id, job_id, freelancer_id, created_at)
-VALUES ($1, $2, $3, $4, $5)
-"""
-
-APPLICATIONS_OF_JOB = """
-SELECT
-    a.id,
-    a.public_id,
-    j.public_id AS job,
-    p.id AS party_id,
-    p.public_id AS party_public_id,
-    p.name,
-    p.picture,
-    a.created_at
-FROM application AS a
-INNER JOIN job AS j ON a.job_id = j.id
-INNER JOIN party AS p ON a.freelancer_id = p.id
-WHERE a.job_id = $1 AND ($2::bigint IS NULL OR a.freelancer_id = $2)
-ORDER BY a.id DESC
-LIMIT 1000
-"""
-
-APPLICATIONS_BY_FREELANCER = """
-SELECT
-    a.id,
-    a.public_id,
-    j.public_id AS job,
-    a.job_id,
-    p.id AS party_id,
-    p.public_id AS party_public_id,
-    p.name,
-    p.picture,
-    a.created_at
-FROM application AS a
-INNER JOIN job AS j ON a.job_id = j.id
-INNER JOIN party AS p ON a.freelancer_id = p.id
-WHERE a.freelancer_id = $1
-ORDER BY a.id DESC
-LIMIT 1000
-"""
-
-FIND_APPLICANT = "SELECT freelancer_id FROM application WHERE id = $1 AND public_id = $2"
-
-WITHDRAW = "DELETE FROM application WHERE id = $1 AND public_id = $2 AND freelancer_id = $3"
-
 
 class Draft(msgspec.Struct, frozen=True):
     """What a client decides about a job."""
@@ -331,44 +285,6 @@ async def update(conn: asyncpg.Connection, job: Job, draft: Draft) -> Job:
     return await get(conn, job.public_id)
 
 
-async def apply(conn: asyncpg.Connection, job: Job, freelancer: Party) -> Application:
-    """A new application. Raises Conflict for a second one of the same freelancer."""
-    fresh = await keys.draw(conn)
-    try:
-        await conn.execute(APPLY, fresh.key, fresh.public_id, job.key, freelancer.key, fresh.at)
-    except asyncpg.UniqueViolationError:
-        raise Conflict("You have already applied for this job") from None
-    return Application(fresh.key, fresh.public_id, job.public_id, freelancer, fresh.at)
-
-
-async def applications_of(
-    conn: asyncpg.Connection, job_key: int, freelancer_key: int | None = None
-) -> list[Application]:
-    """Who applied for a job, newest first, 1,000 at most; or one freelancer's application."""
-    rows = await conn.fetch(APPLICATIONS_OF_JOB, job_key, freelancer_key)
-    return [_application(row) for row in rows]
-
-
-async def applications_by(
-    conn: asyncpg.Connection, freelancer_key: int
-) -> list[tuple[Application, Job]]:
-    """What a freelancer applied for, newest first, 1,000 at most."""
-    rows = await conn.fetch(APPLICATIONS_BY_FREELANCER, freelancer_key)
-    jobs = await by_keys(conn, [row["job_id"] for row in rows])
-    return [(_application(row), job) for row, job in zip(rows, jobs, strict=True)]
-
-
-async def applicant(conn: asyncpg.Connection, application: PublicId) -> int | None:
-    """The key of the freelancer behind an application, if there is one."""
-    key: int | None = await conn.fetchval(FIND_APPLICANT, key_of(application), application)
-    return key
-
-
-async def withdraw(conn: asyncpg.Connection, application: PublicId, freelancer_key: int) -> None:
-    """Remove this freelancer's application."""
-    await conn.execute(WITHDRAW, key_of(application), application, freelancer_key)
-
-
 def literal_pattern(search: str) -> str:
     r"""An ILIKE pattern that finds exactly this text: `50%` becomes `%50\%%`."""
     if not search:
@@ -378,6 +294,7 @@ def literal_pattern(search: str) -> str:
 
 
 async def by_keys(conn: asyncpg.Connection, job_keys: list[int]) -> list[Job]:
+    """The jobs with these keys, in this order."""
     if not job_keys:
         return []
     return [_job(row) for row in await conn.fetch(DOCUMENTS, job_keys)]
@@ -412,16 +329,4 @@ def _job(row: asyncpg.Record) -> Job:
         end_date=row["end_date"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
-    )
-
-
-def _application(row: asyncpg.Record) -> Application:
-    return Application(
-        key=row["id"],
-        public_id=PublicId(row["public_id"]),
-        job=PublicId(row["job"]),
-        freelancer=Party(
-            row["party_id"], PublicId(row["party_public_id"]), row["name"], "", row["picture"]
-        ),
-        created_at=row["created_at"],
     )
