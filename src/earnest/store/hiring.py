@@ -249,7 +249,7 @@ SELECT p AS payment, buyer.public_id AS buyer
 FROM payment AS p
 INNER JOIN party AS buyer ON buyer.id = p.buyer_id
 WHERE p.state = 'parked'
-ORDER BY p.captured_at DESC
+ORDER BY p.captured_at DESC, p.id DESC
 LIMIT 1000
 """
 
