@@ -726,6 +726,8 @@ CREATE UNIQUE INDEX category_name_unique ON public.category USING btree (lower(n
 
 CREATE INDEX contract_by_buyer ON public.contract USING btree (buyer_id, id DESC);
 
+CREATE INDEX contract_by_job ON public.contract USING btree (job_id);
+
 CREATE INDEX contract_by_seller ON public.contract USING btree (seller_id, id DESC);
 
 CREATE UNIQUE INDEX contract_one_live_per_job ON public.contract USING btree (job_id) WHERE live;
