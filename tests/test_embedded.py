@@ -178,7 +178,10 @@ def test_it_lives_under_any_path(data_dir: Path, name: str) -> None:
     held.release()
     again = Embedded.start(data_dir / name)
     assert query(again.app_dsn, "SELECT 1") == 1
+    socket_dir = Path(str(query(again.superuser_dsn, "SHOW unix_socket_directories")).strip('"'))
+    assert stat.S_IMODE(socket_dir.stat().st_mode) == 0o700
     again.release()
+    assert socket_dir.parent == data_dir / name or not socket_dir.exists()
 
 
 # -- sharing --------------------------------------------------------------------------------

@@ -166,7 +166,11 @@ class Embedded:
         except BlockingIOError:
             pass  # somebody else is still in
         else:
+            socket_dir = self._socket_dir()
             self._stop()
+            if socket_dir.parent != self.data_dir:  # then it was a makeshift
+                with contextlib.suppress(OSError):
+                    socket_dir.rmdir()
         finally:
             os.close(self._users_lock)
             self._users_lock = -1
