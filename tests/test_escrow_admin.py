@@ -218,16 +218,22 @@ async def test_the_proof_of_a_refund_adds_up(cast: Cast, point: str) -> None:
 
 async def test_the_proof_is_for_the_parties_and_admins(cast: Cast) -> None:
     life = await Life.at(cast, "released")
-    await only_for(
-        cast, lambda who: who.get(f"{PROOF}/{life.contract}"), cast.alice, cast.bob, cast.olga
-    )
-    seen = [await _proof(who, life) for who in (cast.alice, cast.bob, cast.olga)]
+    paths = {
+        "/api/client/contract/proof": cast.alice,
+        "/api/freelancer/contract/proof": cast.bob,
+        PROOF: cast.olga,
+    }
+    seen = []
+    for path, reader in paths.items():
+        url = f"{path}/{life.contract}"
+        await only_for(cast, lambda who, url=url: who.get(url), reader)
+        seen.append(accepted(await reader.get(url)))
+        await refuses_ids(
+            cast,
+            lambda contract, path=path, reader=reader: reader.get(f"{path}/{contract}"),
+            life.contract,
+        )
     assert seen[0] == seen[1] == seen[2]
-    await refuses_ids(cast, lambda contract: cast.olga.get(f"{PROOF}/{contract}"), life.contract)
-
-
-async def _proof(who: Caller, life: Life) -> Any:
-    return accepted(await who.get(f"{PROOF}/{life.contract}"))
 
 
 # -- who --------------------------------------------------------------------------------------

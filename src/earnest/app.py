@@ -27,6 +27,7 @@ from earnest.marketplace import (
     escrow,
     jobs,
     payments,
+    proof,
     wallet,
 )
 from earnest.providers.sandbox import SandboxProvider
@@ -101,6 +102,7 @@ def build_app(settings: Settings, pool: Pool) -> Litestar:
         contracts.freelancer_router,
         payments.router,
         escrow.router,
+        proof.router,
         wallet.router,
         webhook,
         sandbox_pages.static_router(),

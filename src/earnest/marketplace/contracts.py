@@ -26,7 +26,7 @@ from earnest.marketplace.shapes import PAGE_ENTRIES_MAX, PAGE_MAX, Line, Message
 from earnest.store import accounts, contracts, jobs
 from earnest.store.contracts import Asked, Documented, Page
 from earnest.store.idempotency import Reply
-from earnest.web.auth import actor, reader
+from earnest.web.auth import actor, only, reader
 from earnest.web.guard import Amount, EarnestRequest
 from earnest.web.idempotency import once, respond
 from earnest.web.wire import encode
@@ -74,7 +74,10 @@ class AllContracts(msgspec.Struct):
 # -- what the client does ---------------------------------------------------------------------
 
 
-@post(["/create-contract/{job_id:str}", "/contract/create-contract/{job_id:str}"])
+@post(
+    ["/create-contract/{job_id:str}", "/contract/create-contract/{job_id:str}"],
+    guards=[only(Role.CLIENT)],
+)
 async def create_contract(
     request: EarnestRequest, job_id: FromPath[str], data: JSONBody[NewContract]
 ) -> Response[ContractMade]:
@@ -216,7 +219,7 @@ async def approve_contract(
     )
 
 
-@put("/update-status/{contract_id:str}")
+@put("/update-status/{contract_id:str}", guards=[only(Role.FREELANCER)])
 async def update_status(
     request: EarnestRequest, contract_id: FromPath[str], data: JSONBody[NewStatus]
 ) -> Response[ContractDocument]:

@@ -6,6 +6,7 @@ and ids: no e-mail, no reasons.
 
 from datetime import UTC
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -46,7 +47,7 @@ class ContractDocument(msgspec.Struct):
 
     id: str = msgspec.field(name="_id")
     contractId: str  # noqa: N815
-    jobId: str | JobBrief | JobDocument | None  # noqa: N815
+    jobId: Any  # noqa: N815  an id, a JobBrief or a whole JobDocument
     clientId: str | Person  # noqa: N815
     freelancerId: str | Person  # noqa: N815
     isApproved: bool  # noqa: N815

@@ -15,24 +15,19 @@ from earnest.domain.business import MARKETPLACE
 from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.party import Actor, Role
 from earnest.domain.payment import Payment
-from earnest.errors import Forbidden
 from earnest.ids import parse_public_id
 from earnest.ledger import accounts as chart
-from earnest.ledger.accounts import unpack
-from earnest.ledger.proof import prove
 from earnest.marketplace.contracts import read_page
 from earnest.marketplace.documents import (
     EscrowDocument,
     plain_escrow,
     populated_escrow,
-    sees_all,
 )
 from earnest.marketplace.shapes import Line, Text
 from earnest.store import accounts, books, contracts, hiring
-from earnest.store.contracts import Asked, Documented
 from earnest.store.hiring import FoundPayment
 from earnest.store.idempotency import Reply
-from earnest.web.auth import actor
+from earnest.web.auth import actor, only
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import once, respond
 from earnest.web.wire import encode, instant
@@ -85,31 +80,6 @@ class ParkedRefunded(msgspec.Struct):
     data: ParkedPayment
 
 
-class ProofLine(msgspec.Struct):
-    """One transfer; accounts by name, `amount` in major units."""
-
-    movement: str
-    debit: str
-    credit: str
-    amount: Any
-    recordedAt: str  # noqa: N815
-
-
-class MoneyProof(msgspec.Struct):
-    """funded = toFreelancer + toClient + fees + tax + held, by the ledger; `holds` says so."""
-
-    contractId: str  # noqa: N815
-    currency: str
-    funded: Any
-    toFreelancer: Any  # noqa: N815
-    toClient: Any  # noqa: N815
-    fees: Any
-    tax: Any
-    held: Any
-    holds: bool
-    transfers: list[ProofLine]
-
-
 # -- figures and reports ----------------------------------------------------------------------
 
 
@@ -147,53 +117,6 @@ async def transactions(
     return Escrows(len(shown), shown)
 
 
-@get("/proof/{contract_id:str}")
-async def money_proof(request: EarnestRequest, contract_id: FromPath[str]) -> MoneyProof:
-    """Where every paisa of one contract is, for its parties and for admins."""
-    caller = actor(request)
-    asked = Asked(parse_public_id(contract_id, "contractId"), caller.key)
-    found = await request.app.state.core.loads.contract(asked)
-    accounts.require_active(found.caller_status)
-    if found.documented is None:
-        raise actions.ContractNotFound
-    if not sees_all(found.documented, caller):
-        raise Forbidden
-    return await _proof(request, found.documented)
-
-
-async def _proof(request: EarnestRequest, documented: Documented) -> MoneyProof:
-    contract = documented.contract
-    held = [
-        chart.held(contract.currency, contract.key, tranche)
-        for tranche in range(len(contract.tranches))
-    ]
-    async with request.app.state.pool.connection() as conn:
-        moved, held_minor = await books.of_held(conn, held)
-    proof = prove(moved, buyer=contract.buyer, seller=contract.seller, held_minor=held_minor)
-    of = CURRENCIES[contract.currency]
-    return MoneyProof(
-        contractId=contract.public_id,
-        currency=contract.currency,
-        funded=to_number(proof.funded_minor, of),
-        toFreelancer=to_number(proof.to_seller_minor, of),
-        toClient=to_number(proof.to_buyer_minor, of),
-        fees=to_number(proof.fees_minor, of),
-        tax=to_number(proof.tax_minor, of),
-        held=to_number(proof.held_minor, of),
-        holds=proof.holds,
-        transfers=[
-            ProofLine(
-                movement=one.movement,
-                debit=unpack(one.debit).name,
-                credit=unpack(one.credit).name,
-                amount=to_number(one.amount_minor, of),
-                recordedAt=instant(one.recorded_at),
-            )
-            for one in moved
-        ],
-    )
-
-
 # -- moving money -----------------------------------------------------------------------------
 
 
@@ -214,7 +137,7 @@ async def release_fund(request: EarnestRequest, contract_id: FromPath[str]) -> R
     )
 
 
-@put("/refund-client/{contract_id:str}/{client_id:str}")
+@put("/refund-client/{contract_id:str}/{client_id:str}", guards=[only(Role.ADMIN, Role.CLIENT)])
 async def refund_client(
     request: EarnestRequest,
     contract_id: FromPath[str],
@@ -302,7 +225,6 @@ router = Router(
         balance,
         total_revenue,
         transactions,
-        money_proof,
         release_fund,
         refund_client,
         parked_payments,

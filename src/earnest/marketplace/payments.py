@@ -13,7 +13,7 @@ from earnest.domain.payment import Payment
 from earnest.ids import parse_public_id
 from earnest.marketplace.shapes import Line
 from earnest.store.idempotency import Reply
-from earnest.web.auth import actor
+from earnest.web.auth import actor, only
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import once, respond
 from earnest.web.wire import encode
@@ -33,7 +33,7 @@ class Session(msgspec.Struct):
     url: str
 
 
-@post("/payment/{job_id:str}", status_code=200)
+@post("/payment/{job_id:str}", status_code=200, guards=[only(Role.CLIENT)])
 async def open_payment(
     request: EarnestRequest, job_id: FromPath[str], data: JSONBody[PaymentWanted]
 ) -> Response[Session]:

@@ -33,6 +33,10 @@ class WalletNotFound(NotFound):
     """Wallet not found"""
 
 
+class UserNotFound(NotFound):
+    """User not found"""
+
+
 class WalletEntry(msgspec.Struct):
     """One credit or debit; `amount` in major units, always positive."""
 
@@ -86,9 +90,10 @@ class Months(msgspec.Struct):
 @get("/earnings/{user_id:str}")
 async def earnings(request: EarnestRequest, user_id: FromPath[str]) -> WalletOrNull:
     """A wallet with its entries, newest first; null until the first credit."""
+    caller = actor(request)
     owner = parse_public_id(user_id, "userId")
     async with request.app.state.pool.connection() as conn:
-        await _owner_or_admin(request, conn, owner)
+        await _owner_or_admin(conn, caller, owner)
         account = wallet("INR", key_of(owner))
         entries = await books.statement(conn, account, ENTRIES_MAX)
         balance_minor = await books.balance(conn, account)
@@ -117,10 +122,9 @@ async def transactions(
     wanted = parse_public_id(id, "walletId")
     async with request.app.state.pool.connection() as conn:
         owner = await accounts.find_party(conn, key_of(wanted))
-        if owner is None or wallet_id(owner) != wanted:
-            accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
-            raise WalletNotFound
-        await _owner_or_admin(request, conn, owner)
+        known = owner is not None and wallet_id(owner) == wanted
+        await _owner_or_admin(conn, caller, owner if known else None, WalletNotFound)
+        assert owner is not None
         entries = await books.statement(conn, wallet("INR", key_of(owner)), ENTRIES_MAX)
     shown = [NamedEntry(**_entry(entry), clientName=entry.buyer_name) for entry in entries]
     return WalletEntries(success=True, count=len(shown), data=shown)
@@ -129,9 +133,10 @@ async def transactions(
 @get("/user-sales-report/{user_id:str}")
 async def sales_report(request: EarnestRequest, user_id: FromPath[str]) -> Months:
     """What came in, by month, oldest first."""
+    caller = actor(request)
     owner = parse_public_id(user_id, "userId")
     async with request.app.state.pool.connection() as conn:
-        await _owner_or_admin(request, conn, owner)
+        await _owner_or_admin(conn, caller, owner)
         months = await books.earned_by_month(conn, wallet("INR", key_of(owner)))
     return Months(
         [
@@ -154,12 +159,18 @@ def _entry(entry: Entry) -> dict[str, Any]:
     }
 
 
-async def _owner_or_admin(request: EarnestRequest, conn: Any, owner: PublicId) -> Actor:
-    caller = actor(request)
+async def _owner_or_admin(
+    conn: Any,
+    caller: Actor,
+    owner: PublicId | None,
+    unknown: type[NotFound] = UserNotFound,
+) -> None:
+    """Only its owner and admins look into a wallet; unknown is 404, foreign 403 (D19)."""
     accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
+    if owner is None or await accounts.find_party(conn, key_of(owner)) != owner:
+        raise unknown
     if caller.role is not Role.ADMIN and caller.public_id != owner:
         raise Forbidden
-    return caller
 
 
 router = Router(

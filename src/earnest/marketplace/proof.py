@@ -1,0 +1,114 @@
+"""The money proof of one contract, for admins and for its two parties."""
+
+from typing import Any
+
+import msgspec
+from litestar import Router, get
+from litestar.params import FromPath
+
+from earnest.actions.contracts import ContractNotFound
+from earnest.domain.money import CURRENCIES, to_number
+from earnest.domain.party import Actor, Role
+from earnest.domain.rules import NotYourContract
+from earnest.ids import parse_public_id
+from earnest.ledger import accounts as chart
+from earnest.ledger.accounts import unpack
+from earnest.ledger.proof import prove
+from earnest.marketplace.documents import sees_all
+from earnest.store import accounts, books
+from earnest.store.contracts import Asked, Documented
+from earnest.web.auth import actor
+from earnest.web.guard import EarnestRequest
+from earnest.web.wire import instant
+
+
+class ProofLine(msgspec.Struct):
+    """One transfer; accounts by name, `amount` in major units."""
+
+    movement: str
+    debit: str
+    credit: str
+    amount: Any
+    recordedAt: str  # noqa: N815
+
+
+class MoneyProof(msgspec.Struct):
+    """funded = toFreelancer + toClient + fees + tax + held, by the ledger; `holds` says so."""
+
+    contractId: str  # noqa: N815
+    currency: str
+    funded: Any
+    toFreelancer: Any  # noqa: N815
+    toClient: Any  # noqa: N815
+    fees: Any
+    tax: Any
+    held: Any
+    holds: bool
+    transfers: list[ProofLine]
+
+
+@get("/admin/escrow/proof/{contract_id:str}")
+async def admin_proof(request: EarnestRequest, contract_id: FromPath[str]) -> MoneyProof:
+    """Where every paisa of any contract is."""
+    return await _proof_for(request, actor(request, Role.ADMIN), contract_id)
+
+
+@get("/client/contract/proof/{contract_id:str}")
+async def client_proof(request: EarnestRequest, contract_id: FromPath[str]) -> MoneyProof:
+    """Where every paisa of one's own contract is, for the client."""
+    return await _proof_for(request, actor(request, Role.CLIENT), contract_id)
+
+
+@get("/freelancer/contract/proof/{contract_id:str}")
+async def freelancer_proof(request: EarnestRequest, contract_id: FromPath[str]) -> MoneyProof:
+    """Where every paisa of one's own contract is, for the freelancer."""
+    return await _proof_for(request, actor(request, Role.FREELANCER), contract_id)
+
+
+async def _proof_for(request: EarnestRequest, caller: Actor, contract_id: str) -> MoneyProof:
+    asked = Asked(parse_public_id(contract_id, "contractId"), caller.key)
+    found = await request.app.state.core.loads.contract(asked)
+    accounts.require_active(found.caller_status)
+    if found.documented is None:
+        raise ContractNotFound
+    if not sees_all(found.documented, caller):
+        raise NotYourContract
+    return await _proof(request, found.documented)
+
+
+async def _proof(request: EarnestRequest, documented: Documented) -> MoneyProof:
+    contract = documented.contract
+    held = [
+        chart.held(contract.currency, contract.key, tranche)
+        for tranche in range(len(contract.tranches))
+    ]
+    async with request.app.state.pool.connection() as conn:
+        moved, held_minor = await books.of_held(conn, held)
+    proof = prove(moved, buyer=contract.buyer, seller=contract.seller, held_minor=held_minor)
+    of = CURRENCIES[contract.currency]
+    return MoneyProof(
+        contractId=contract.public_id,
+        currency=contract.currency,
+        funded=to_number(proof.funded_minor, of),
+        toFreelancer=to_number(proof.to_seller_minor, of),
+        toClient=to_number(proof.to_buyer_minor, of),
+        fees=to_number(proof.fees_minor, of),
+        tax=to_number(proof.tax_minor, of),
+        held=to_number(proof.held_minor, of),
+        holds=proof.holds,
+        transfers=[
+            ProofLine(
+                movement=one.movement,
+                debit=unpack(one.debit).name,
+                credit=unpack(one.credit).name,
+                amount=to_number(one.amount_minor, of),
+                recordedAt=instant(one.recorded_at),
+            )
+            for one in moved
+        ],
+    )
+
+
+router = Router(
+    "/api", route_handlers=[admin_proof, client_proof, freelancer_proof], tags=["Money proof"]
+)
