@@ -8,7 +8,7 @@ import pytest
 from balances import exact
 from life import Life, accepted
 from refusals import only_for, refused, refuses_ids
-from web import Caller, Cast
+from web import Cast
 
 BALANCE = "/api/admin/escrow/balance"
 REVENUE = "/api/admin/escrow/total-revenue"
