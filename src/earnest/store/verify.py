@@ -151,12 +151,22 @@ async def verify(
         if await pending_migrations(conn):
             raise DatabaseRefused("The database lacks migrations. Apply them: earnest db migrate")
         async with conn.transaction(isolation="repeatable_read", readonly=True):
-            counts = await conn.fetchrow(COUNTS)
-            assert counts is not None
-            violations = await _Run(conn, dict(counts), only, report).run()
+            return await check(conn, report, only)
     finally:
         await conn.close()
-    return Report(dict(counts), tuple(sorted(only)), violations)
+
+
+async def check(
+    conn: asyncpg.Connection,
+    report: Callable[[Progress], None] = lambda _: None,
+    only: Collection[int] = tuple(TITLES),
+) -> Report:
+    """The same within the caller's transaction, which must see one snapshot."""
+    row = await conn.fetchrow(COUNTS)
+    assert row is not None
+    counts: dict[str, int] = dict(row)
+    violations = await _Run(conn, counts, only, report).run()
+    return Report(counts, tuple(sorted(only)), violations)
 
 
 class _Run:

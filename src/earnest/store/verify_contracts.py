@@ -173,7 +173,7 @@ def _findings(
     except (ValueError, KeyError, msgspec.DecodeError) as error:
         yield Finding(10, None, "a contract that can be read", f"{type(error).__name__}: {error}")
         return
-    events = [Event(*row[1:8], row[0], row[8], row[9]) for row in event_rows]
+    events = [_event(event_row) for event_row in event_rows]
     transfers = [Moved(*row[1:]) for row in transfer_rows]
     yield from filter(None, (check_chain(contract, events), replay(contract, events)))
     try:
@@ -182,6 +182,11 @@ def _findings(
         yield Finding(6, None, "accounts that can be named", f"{type(error).__name__}: {error}")
     except EarnestError as error:
         yield Finding(8, None, "an amount that can be priced", error.message)
+
+
+def _event(row: asyncpg.Record) -> Event:
+    contract, key, commit_id, subject, type_, actor, recorded_at, body, seq, digest = row
+    return Event(key, commit_id, subject, type_, actor, recorded_at, body, contract, seq, digest)
 
 
 def _project(contract: Contract) -> None:
