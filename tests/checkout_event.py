@@ -133,3 +133,10 @@ async def sessions(cast: Cast) -> list[str]:
     pool: Pool = cast.app.state.pool
     async with pool.connection() as conn:
         return [row["id"] for row in await conn.fetch(SESSIONS)]
+
+
+async def rows(cast: Cast, sql: str) -> list[tuple[Any, ...]]:
+    """What a query finds."""
+    pool: Pool = cast.app.state.pool
+    async with pool.connection() as conn:
+        return [tuple(row) for row in await conn.fetch(sql)]

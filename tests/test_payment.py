@@ -7,7 +7,7 @@ import httpx
 import msgspec
 import pytest
 
-from checkout_event import sessions
+from checkout_event import rows, sessions
 from digest import digest
 from earnest.errors import ProviderPermanent, ProviderTransient, ProviderUnknown
 from earnest.providers.base import (
@@ -16,7 +16,6 @@ from earnest.providers.base import (
     CheckoutStatus,
     Provider,
 )
-from earnest.store.db import Pool
 from life import Life, accepted, post_event, provider_events
 from web import UNKNOWN_ID, Caller, Cast, problem
 
@@ -32,12 +31,6 @@ async def pay(who: Caller, job: str, freelancer: Any, **other: Any) -> httpx.Res
         json={"freelancerId": freelancer, **other},
         headers=headers,
     )
-
-
-async def rows(cast: Cast, sql: str) -> list[tuple[Any, ...]]:
-    pool: Pool = cast.app.state.pool
-    async with pool.connection() as conn:
-        return [tuple(row) for row in await conn.fetch(sql)]
 
 
 async def later(cast: Cast, seconds: int) -> None:
