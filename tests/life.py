@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 import msgspec
-from web import Caller, Cast
 
 from earnest.providers import signature
 from earnest.store.db import Pool
+from web import Caller, Cast
 
 PROVIDER_EVENTS = "SELECT body FROM sandbox.outbox WHERE session_id = $1 ORDER BY position"
 
