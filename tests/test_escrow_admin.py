@@ -8,7 +8,7 @@ import pytest
 from balances import exact
 from life import Life, accepted
 from refusals import only_for, refused, refuses_ids
-from web import Cast
+from web import Caller, Cast
 
 BALANCE = "/api/admin/escrow/balance"
 REVENUE = "/api/admin/escrow/total-revenue"
@@ -225,15 +225,15 @@ async def test_the_proof_is_for_the_parties_and_admins(cast: Cast) -> None:
     }
     seen = []
     for path, reader in paths.items():
-        url = f"{path}/{life.contract}"
-        await only_for(cast, lambda who, url=url: who.get(url), reader)
-        seen.append(accepted(await reader.get(url)))
-        await refuses_ids(
-            cast,
-            lambda contract, path=path, reader=reader: reader.get(f"{path}/{contract}"),
-            life.contract,
-        )
+        seen.append(await _proof_at(cast, path, reader, life.contract))
     assert seen[0] == seen[1] == seen[2]
+
+
+async def _proof_at(cast: Cast, path: str, reader: Caller, contract: str) -> Any:
+    """The proof as `reader` gets it at `path`, where nobody else gets anything."""
+    await only_for(cast, lambda who: who.get(f"{path}/{contract}"), reader)
+    await refuses_ids(cast, lambda wanted: reader.get(f"{path}/{wanted}"), contract)
+    return accepted(await reader.get(f"{path}/{contract}"))
 
 
 # -- who --------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import pytest
 
 from earnest import reports
 from earnest.errors import InvalidField
-from earnest.ids import key_of
 from life import Life
 from web import Cast
 
@@ -41,7 +40,7 @@ async def test_it_shows_the_books_as_they_were_at_an_instant(cast: Cast) -> None
 
     then = await reports.trial_balance(pool, before, every_account=True)
     now = await reports.trial_balance(pool, None, every_account=True)
-    wallet = f"wallet:INR:{key_of(cast.bob.id)}"
+    wallet = f"wallet:INR:{cast.bob.actor.key}"
     assert wallet not in {row["account"] for row in then["accounts"]}
     assert {row["account"]: row["balance"] for row in now["accounts"]}[wallet] == "45000.00"
     beginning = await reports.trial_balance(pool, before - timedelta(days=1), every_account=True)
@@ -51,7 +50,7 @@ async def test_it_shows_the_books_as_they_were_at_an_instant(cast: Cast) -> None
 async def test_it_lists_the_entries_of_an_account_newest_first(cast: Cast) -> None:
     await Life.at(cast, "released", rate=50000)
     await Life.at(cast, "released", rate=100)
-    name = f"wallet:INR:{key_of(cast.bob.id)}"
+    name = f"wallet:INR:{cast.bob.actor.key}"
     found = await reports.statement(cast.app.state.pool, name, "INR")
 
     assert found["balance"] == "45090.00"
