@@ -10,6 +10,7 @@ import asyncpg
 
 from earnest.domain.audit import genesis, link
 from earnest.ids import PublicId
+from earnest.store.verify import verify
 
 DEFINITION = "SELECT pg_get_functiondef($1::regproc)"
 CONSTRAINTS = """
@@ -216,3 +217,22 @@ async def damage(conn: asyncpg.Connection) -> list[str]:
 def names(found: list[str]) -> set[str]:
     """What kinds of damage there are."""
     return {one.split(":", maxsplit=1)[0] for one in found}
+
+
+async def sound(dsn: str) -> None:
+    """Nothing is damaged, to these eyes and to the product's own."""
+    conn = await asyncpg.connect(dsn)
+    try:
+        assert await damage(conn) == []
+    finally:
+        await conn.close()
+    assert (await verify(dsn)).violations == ()
+
+
+async def damaged(dsn: str) -> set[str]:
+    """What kinds of damage there are in a database."""
+    conn = await asyncpg.connect(dsn)
+    try:
+        return names(await damage(conn))
+    finally:
+        await conn.close()
