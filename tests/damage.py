@@ -551,6 +551,16 @@ DAMAGES = (
         ("UPDATE payment SET amount_minor = amount_minor + 1 WHERE id = :row",),
     ),
     Damage(
+        "more than the charge, asked for and brought",
+        13,
+        "contract",
+        REQUESTED,
+        (
+            "UPDATE payment SET amount_minor = amount_minor + 1 WHERE contract_id = :row",
+            "UPDATE transfer SET amount_minor = amount_minor + 1 WHERE contract_id = :row",
+        ),
+    ),
+    Damage(
         "a payment at another account",
         13,
         "payment",
@@ -677,6 +687,16 @@ DAMAGES = (
         "idempotency_key",
         A_KEY,
         (f"UPDATE idempotency_key SET status = 409 WHERE {THIS_KEY}",),
+    ),
+    Damage(
+        "a key with two records",
+        16,
+        "idempotency_key",
+        A_KEY,
+        (
+            "ALTER TABLE idempotency_key DROP CONSTRAINT idempotency_key_once",
+            f"INSERT INTO idempotency_key SELECT * FROM idempotency_key WHERE {THIS_KEY}",
+        ),
     ),
     Damage(
         "one commit under two keys",
@@ -882,6 +902,21 @@ DAMAGES = (
         "pg_roles",
         "SELECT 'earnest_app'",
         ("ALTER TABLE job OWNER TO earnest_app",),
+    ),
+    Damage(
+        "a transfer that was reversed twice",
+        21,
+        "transfer",
+        "SELECT 2000000000",
+        (
+            (
+                "INSERT INTO transfer (id, commit_id, movement, debit, credit, amount_minor,"
+                " reverses_id, occurred_at, recorded_at, xid)"
+                " SELECT 1999999999 + n, t.commit_id, 'reversed', t.credit, t.debit,"
+                " t.amount_minor, t.id, t.occurred_at, t.recorded_at, t.xid"
+                f" FROM transfer AS t, generate_series(0, 1) AS n WHERE t.id = ({RELEASE_OUT})"
+            ),
+        ),
     ),
     Damage(
         "a reversal that is no mirror",

@@ -202,17 +202,18 @@ REVERSED_ONCE = """
 SELECT t.id::text, NULL, 'the mirror of a transfer, once',
     CASE
         WHEN r.id IS NULL THEN format('reverses %s, which is not there', t.reverses_id)
-        ELSE format('%s from %s to %s reverses %s from %s to %s',
+        ELSE format('number %s: %s from %s to %s reverses %s from %s to %s', t.position,
             t.amount_minor, t.debit, t.credit, r.amount_minor, r.debit, r.credit)
     END
-FROM transfer AS t
+FROM (
+    SELECT d.id, d.reverses_id, d.debit, d.credit, d.amount_minor,
+        row_number() OVER (PARTITION BY d.reverses_id ORDER BY d.id) AS position
+    FROM transfer AS d
+    WHERE d.reverses_id IS NOT NULL
+) AS t
 LEFT JOIN transfer AS r ON r.id = t.reverses_id
-WHERE t.reverses_id IS NOT NULL AND (
-    (r.debit, r.credit, r.amount_minor) IS DISTINCT FROM (t.credit, t.debit, t.amount_minor)
-    OR EXISTS (
-        SELECT FROM transfer AS other WHERE other.reverses_id = t.reverses_id AND other.id < t.id
-    )
-)
+WHERE t.position > 1
+    OR (r.debit, r.credit, r.amount_minor) IS DISTINCT FROM (t.credit, t.debit, t.amount_minor)
 ORDER BY t.id
 LIMIT 1
 """

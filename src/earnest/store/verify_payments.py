@@ -239,14 +239,14 @@ LIMIT 1
 KEY_OF_A_COMMIT = """
 SELECT encode(k.scope, 'hex'), k.key, 'the commit that carried it out, once, and a 2xx reply',
     format('commit %s, status %s', k.commit_id, k.status)
-FROM idempotency_key AS k
+FROM (
+    SELECT r.scope, r.key, r.commit_id, r.status,
+        row_number() OVER (PARTITION BY r.commit_id ORDER BY r.scope) AS position
+    FROM idempotency_key AS r
+) AS k
 LEFT JOIN event AS e ON e.id = k.commit_id AND e.commit_id = k.commit_id
-WHERE (k.commit_id <> 0 AND e.id IS NULL)
-    OR k.status NOT BETWEEN 200 AND 299
-    OR (k.commit_id <> 0 AND EXISTS (
-        SELECT FROM idempotency_key AS other
-        WHERE other.commit_id = k.commit_id AND other.scope < k.scope
-    ))
+WHERE k.status NOT BETWEEN 200 AND 299
+    OR (k.commit_id <> 0 AND (e.id IS NULL OR k.position > 1))
 ORDER BY k.scope
 LIMIT 1
 """
