@@ -1,0 +1,153 @@
+"""`earnest demo` and the tutorial: what is printed is true, and what can be pasted works."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from test_serve import COMMAND, clean_environ, earnest, processes_of
+
+TUTORIAL = Path(__file__).parent.parent / "docs" / "tutorial.md"
+LAST_LINE = "Ctrl-C stops everything."
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+
+
+class Demo(msgspec.Struct, frozen=True):
+    """A demo that runs, and what it printed."""
+
+    url: str
+    data_dir: Path
+    lines: list[str]
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    parent = Path(tempfile.mkdtemp(prefix="earnest-demo-"))
+    parent.chmod(0o711)  # PostgreSQL runs as another user when we are root
+    data_dir = parent / "data"
+    process, lines = _start(data_dir)
+    yield Demo(lines[0].split()[-1], data_dir, lines)
+    _stop(process)
+    assert processes_of(data_dir) == []
+    shutil.rmtree(parent)
+
+
+def _start(data_dir: Path) -> tuple[subprocess.Popen[str], list[str]]:
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--port", "0", "--data", data_dir],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=clean_environ(),
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        if line.rstrip().endswith(LAST_LINE):
+            break
+    return process, lines
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def paste(lines: list[str], shown: str = "") -> list[str]:
+    """Each line's output when all are pasted into one shell, `shown` being typed last."""
+    script = "\n".join(f"{line}\nprintf '\\0'" for line in [*lines, *([shown] if shown else [])])
+    done = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout.split("\0")
+
+
+def test_it_tells_who_is_who_and_where_the_money_is(demo: Demo) -> None:
+    text = "\n".join(demo.lines)
+    for name in ("Alice", "Bob", "Olga"):
+        assert re.search(rf"{name} .*@example\.com +[0-9a-f]{{24}}", text)
+    assert len(re.findall(r"^  CON\d{8}  ", text, re.MULTILINE)) == 3
+    assert "funded 50,000.00 = Bob 45,000.00 + Alice 0.00 + fees 5,000.00 + held 0.00" in text
+    assert "funded 20,000.00 = Bob 7,200.00 + Alice 10,800.00 + fees 2,000.00" in text
+    assert "[Completed, release Requested]" in text
+    assert text.count("(the ledger agrees)") == 3
+    assert "Wallets: Alice 10,800.00, Bob 52,200.00" in text
+
+
+@needs_curl
+def test_its_curl_lines_work_when_pasted(demo: Demo) -> None:
+    lines = [line.strip() for line in demo.lines if re.match(r"  (curl|[A-Z]+=\$\(curl)", line)]
+    assert len(lines) >= 8
+    answers = [json.loads(text) for text in paste(lines) if text]
+    assert len(answers) == len([line for line in lines if line.startswith("curl")])
+    for answer in answers:
+        assert isinstance(answer, list) or "error" not in answer, answer
+    assert {"data": 12500} in answers
+    [released] = [one for one in answers if "message" in one and "data" in one]
+    assert released["data"]["status"] == "released"
+
+
+@needs_curl
+def test_the_tutorial_works_when_pasted(demo: Demo) -> None:
+    blocks = re.findall(r"(?:^    .*\n)+", TUTORIAL.read_text(), re.MULTILINE)
+    typed = [
+        re.sub(r"^    ", "", block.rstrip("\n"), flags=re.MULTILINE).replace(
+            "http://127.0.0.1:8000", demo.url
+        )
+        for block in blocks
+        if "make demo" not in block
+    ]
+    assert len(typed) >= 9
+    output = paste(typed)
+    proof, wallet = _json_lines(output[-3])
+    figures = {name: proof[name] for name in ("funded", "fees", "toFreelancer", "held")}
+    assert figures == {"funded": 999.5, "fees": 99.95, "toFreelancer": 899.55, "held": 0}
+    assert proof["holds"] is True
+    assert wallet["data"]["transactions"][0]["amount"] == 899.55
+    assert '"error"' not in "".join(output)
+
+
+def _json_lines(text: str) -> list[dict[str, Any]]:
+    decoder, at, found = json.JSONDecoder(), 0, []
+    while at < len(text):
+        value, at = decoder.raw_decode(text, at)
+        found.append(value)
+    return found
+
+
+def test_verify_agrees_while_it_runs(demo: Demo) -> None:
+    checked = earnest("verify", "--data", demo.data_dir)
+    assert checked.returncode == 0, checked.stderr + checked.stdout
+
+
+def test_it_serves_the_story_that_is_there_when_started_again(demo: Demo) -> None:
+    again, lines = _start(demo.data_dir)
+    _stop(again)
+    assert [line for line in lines if "@example.com " in line] == [
+        line for line in demo.lines if "@example.com " in line
+    ]
+
+
+def test_it_refuses_production(tmp_path: Path) -> None:
+    refused = earnest(
+        "demo", "--data", tmp_path / "data", EARNEST_ENV="production", EARNEST_SECRET_KEY="k" * 40
+    )
+    assert refused.returncode == 1
+    assert "not for production" in refused.stderr
+    assert not (tmp_path / "data" / "postgres").exists()
