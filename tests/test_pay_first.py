@@ -17,7 +17,7 @@ from checkout_event import (
     told_of,
 )
 from digest import digest
-from life import Life, accepted
+from life import Life, accepted, post_event
 from web import UNKNOWN_ID, Caller, Cast, problem
 
 
@@ -157,6 +157,28 @@ async def test_it_refuses_to_pay_twice(cast: Cast) -> None:
     problem(await pay(life, cast.bob.id), 400)
     problem(await pay(life, cast.mallet.id), 409)
     assert await digest(cast.app.state.pool) == before
+
+
+async def test_it_makes_one_contract_when_money_for_one_meets_the_hiring_of_another(
+    cast: Cast,
+) -> None:
+    for _ in range(6):
+        life, event = await checked_out(cast)
+        await apply(cast.mallet, life)
+        told, *hired = await asyncio.gather(
+            post_event(cast, event.body),
+            *(create(cast.alice, life, freelancer=cast.mallet.id) for _ in range(3)),
+        )
+        assert told.status_code == 200, told.text
+        statuses = sorted(answer.status_code for answer in hired)
+        made = await is_created(life)
+        if made["freelancerId"] == cast.bob.id:
+            assert (statuses, made["escrowPaid"]) == ([400, 400, 400], True)
+        else:
+            assert (statuses, made["escrowPaid"]) == ([201, 400, 400], False)
+            (waiting,) = await parked(cast)
+            accepted(await refund(cast.olga, waiting["_id"]))
+    assert await suspense_minor(cast) == 0
 
 
 # -- the payment waits ------------------------------------------------------------------------
