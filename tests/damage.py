@@ -46,7 +46,7 @@ THIS_EVENT = "format('%s %s', provider, event_id) = ':row'"
 RELEASE_OUT = "SELECT min(id) FROM transfer WHERE movement = 'released'"
 HELD_RELEASED = "SELECT debit FROM transfer WHERE movement = 'released' ORDER BY id LIMIT 1"
 SECOND_EVENT = f"SELECT id FROM event WHERE contract_id = ({RELEASED}) AND seq = 2"
-A_KEY = "SELECT encode(min(scope), 'hex') FROM idempotency_key WHERE commit_id <> 0"
+A_KEY = "SELECT min(encode(scope, 'hex')) FROM idempotency_key WHERE commit_id <> 0"
 THIS_KEY = "encode(scope, 'hex') = ':row'"
 RIYALS = "(:account & ~(1023::bigint << 47)) | (682::bigint << 47)"
 COPY_TRANSFER = """
@@ -702,7 +702,7 @@ DAMAGES = (
         "one commit under two keys",
         16,
         "idempotency_key",
-        "SELECT encode(max(scope), 'hex') FROM idempotency_key WHERE commit_id <> 0",
+        "SELECT max(encode(scope, 'hex')) FROM idempotency_key WHERE commit_id <> 0",
         (
             (
                 "UPDATE idempotency_key SET commit_id ="

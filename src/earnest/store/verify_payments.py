@@ -228,7 +228,7 @@ LIMIT 1
 """
 
 KEY_ONCE = """
-SELECT encode(min(k.scope), 'hex'), k.key, 'one record', format('%s records', count(*))
+SELECT min(encode(k.scope, 'hex')), k.key, 'one record', format('%s records', count(*))
 FROM idempotency_key AS k
 GROUP BY k.principal, k.route, k.key
 HAVING count(*) > 1
