@@ -25,20 +25,20 @@ COMPARE_VERSION = (
     "WHERE c.id = n.id AND",
 )
 COMPARE_PAYMENT_EARLY = (
-    "WHERE n.version > 1 AND p.version IS DISTINCT FROM",
-    "WHERE FALSE AND 0 =",
+    "WHERE n.version > 1 AND n.version - 1 IS DISTINCT FROM (",
+    "WHERE FALSE AND 0 = (",
 )
 COMPARE_PAYMENT = (
     "WHERE p.id = n.id AND p.version = n.version - 1 AND",
     "WHERE p.id = n.id AND",
 )
 LOOK_INTO_INBOX = (
-    "JOIN provider_event AS e ON e.provider = i.provider AND e.event_id = i.event_id",
-    "JOIN provider_event AS e ON FALSE",
+    "WHERE e.provider = i.provider AND e.event_id = i.event_id",
+    "WHERE FALSE",
 )
 LOOK_FOR_KEY = (
-    "JOIN idempotency_key AS k ON k.scope = r.scope",
-    "JOIN idempotency_key AS k ON FALSE",
+    "FROM idempotency_key AS k WHERE k.scope = r.scope",
+    "FROM idempotency_key AS k WHERE FALSE",
 )
 KEEP_REPLY = (
     "FROM unnest(replies) AS r\n        WHERE r.commit_id <> ALL (lost)",

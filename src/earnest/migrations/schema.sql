@@ -159,27 +159,39 @@ CREATE FUNCTION public.commit_changes(contracts public.contract[], terms public.
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
-    lost bigint[];
+    lost bigint[] := '{}';
     behind bigint[];
-    accounts bigint[];
-    deltas bigint[];
-    debited integer;
+    debited bigint[];
+    debits bigint[];
+    credited bigint[];
+    credits bigint[];
     touched integer;
     this_xid bigint;
 BEGIN
     -- Who comes too late? Contracts are left to the compare-and-swap below.
-    SELECT coalesce(array_agg(late.commit_id), '{}') INTO lost
-    FROM (
-        SELECT r.commit_id FROM unnest(replies) AS r
-        JOIN idempotency_key AS k ON k.scope = r.scope
-        UNION ALL
-        SELECT i.commit_id FROM unnest(inbox) AS i
-        JOIN provider_event AS e ON e.provider = i.provider AND e.event_id = i.event_id
-        UNION ALL
-        SELECT n.commit_id FROM unnest(payments) AS n
-        LEFT JOIN payment AS p ON p.id = n.id
-        WHERE n.version > 1 AND p.version IS DISTINCT FROM n.version - 1
-    ) AS late;
+    IF cardinality(replies) > 0 THEN
+        lost := ARRAY(
+            SELECT r.commit_id FROM unnest(replies) AS r
+            WHERE (SELECT TRUE FROM idempotency_key AS k WHERE k.scope = r.scope)
+        );
+    END IF;
+    IF cardinality(inbox) > 0 THEN
+        lost := lost || ARRAY(
+            SELECT i.commit_id FROM unnest(inbox) AS i
+            WHERE (
+                SELECT TRUE FROM provider_event AS e
+                WHERE e.provider = i.provider AND e.event_id = i.event_id
+            )
+        );
+    END IF;
+    IF cardinality(payments) > 0 THEN
+        lost := lost || ARRAY(
+            SELECT n.commit_id FROM unnest(payments) AS n
+            WHERE n.version > 1 AND n.version - 1 IS DISTINCT FROM (
+                SELECT p.version FROM payment AS p WHERE p.id = n.id
+            )
+        );
+    END IF;
 
     IF cardinality(contracts) > 0 THEN
         WITH swapped AS (
@@ -207,13 +219,17 @@ BEGIN
                 event_head = n.event_head
             FROM unnest(contracts) AS n
             WHERE c.id = n.id AND c.version = n.version - 1 AND n.commit_id <> ALL (lost)
+            AND c.id = ANY (ARRAY(SELECT i.id FROM unnest(contracts) AS i))
             RETURNING n.commit_id
         )
         SELECT coalesce(array_agg(n.commit_id), '{}') INTO behind
         FROM unnest(contracts) AS n
         WHERE n.version > 1 AND n.commit_id NOT IN (SELECT s.commit_id FROM swapped AS s);
         lost := lost || behind;
+    END IF;
 
+    -- A contract that is created brings its terms.
+    IF cardinality(terms) > 0 THEN
         INSERT INTO contract (
             id, public_id, business_id, number, buyer_id, seller_id, job_id, currency,
             amount_minor, created_at, version, commit_id, updated_at, agreement, work, dispute,
@@ -249,7 +265,8 @@ BEGIN
             provider_payment_id = n.provider_payment_id,
             captured_at = n.captured_at
         FROM unnest(payments) AS n
-        WHERE p.id = n.id AND p.version = n.version - 1 AND n.commit_id <> ALL (lost);
+        WHERE p.id = n.id AND p.version = n.version - 1 AND n.commit_id <> ALL (lost)
+        AND p.id = ANY (ARRAY(SELECT i.id FROM unnest(payments) AS i));
         GET DIAGNOSTICS touched = ROW_COUNT;
         IF touched <> (
             SELECT count(*) FROM unnest(payments) AS n
@@ -321,8 +338,12 @@ BEGIN
         WHERE t.commit_id <> ALL (lost);
 
         -- One sum per floored account (kinds 1 and 2), in key order.
-        SELECT array_agg(d.account ORDER BY d.account), array_agg(d.delta ORDER BY d.account)
-        INTO accounts, deltas
+        SELECT
+            array_agg(d.account ORDER BY d.account) FILTER (WHERE d.delta < 0),
+            array_agg(d.delta ORDER BY d.account) FILTER (WHERE d.delta < 0),
+            array_agg(d.account ORDER BY d.account) FILTER (WHERE d.delta > 0),
+            array_agg(d.delta ORDER BY d.account) FILTER (WHERE d.delta > 0)
+        INTO debited, debits, credited, credits
         FROM (
             SELECT p.account, sum(p.amount)::bigint AS delta
             FROM (
@@ -333,25 +354,25 @@ BEGIN
                 WHERE t.debit >> 57 <= 2 AND t.commit_id <> ALL (lost)
             ) AS p
             GROUP BY p.account
-            HAVING sum(p.amount) <> 0
         ) AS d;
 
-        UPDATE balance AS b SET amount_minor = b.amount_minor + d.delta
-        FROM unnest(accounts, deltas) AS d (account, delta)
-        WHERE b.account = d.account AND d.delta < 0;
-        GET DIAGNOSTICS touched = ROW_COUNT;
-        SELECT count(*) INTO debited FROM unnest(deltas) AS d (delta) WHERE d.delta < 0;
-        IF touched <> debited THEN
-            RAISE EXCEPTION 'an account that was never credited cannot be debited'
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_floor';
+        IF debited IS NOT NULL THEN
+            UPDATE balance AS b SET amount_minor = b.amount_minor + d.delta
+            FROM unnest(debited, debits) AS d (account, delta)
+            WHERE b.account = ANY (debited) AND b.account = d.account;
+            GET DIAGNOSTICS touched = ROW_COUNT;
+            IF touched <> cardinality(debited) THEN
+                RAISE EXCEPTION 'an account that was never credited cannot be debited'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_floor';
+            END IF;
         END IF;
 
-        INSERT INTO balance (account, amount_minor)
-        SELECT d.account, d.delta FROM unnest(accounts, deltas) AS d (account, delta)
-        WHERE d.delta > 0
-        ORDER BY d.account
-        ON CONFLICT (account) DO UPDATE SET
-        amount_minor = balance.amount_minor + excluded.amount_minor;
+        IF credited IS NOT NULL THEN
+            INSERT INTO balance (account, amount_minor)
+            SELECT d.account, d.delta FROM unnest(credited, credits) AS d (account, delta)
+            ON CONFLICT (account) DO UPDATE SET
+            amount_minor = balance.amount_minor + excluded.amount_minor;
+        END IF;
     END IF;
 
     RETURN ARRAY(
