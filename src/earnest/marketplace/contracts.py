@@ -98,7 +98,7 @@ async def create_contract(
             parse_public_id(job_id, "jobId"),
             parse_public_id(data.freelancerId, "freelancerId"),
             amount_minor,
-            await once(request, caller),
+            await once(request, caller, moves_money=True),  # parked money may be attached
             render,
         )
     )
