@@ -1,0 +1,123 @@
+"""What a run says: one line per figure, on the screen and in results.json."""
+
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+HERE = Path(__file__).parent
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """A ratio, measured once per round; higher is better. `must` and `goal` are budgets."""
+
+    name: str
+    rounds: Sequence[float]
+    must: float
+    goal: float
+
+    @property
+    def value(self) -> float:
+        return statistics.median(self.rounds)
+
+    @property
+    def missed(self) -> bool:
+        """Whether the must is missed by more than noise: in three rounds of four."""
+        below = sum(ratio < self.must for ratio in self.rounds)
+        return below * 4 >= len(self.rounds) * 3
+
+    @property
+    def verdict(self) -> str:
+        if self.missed:
+            return "MISSED"
+        if self.value < self.must:
+            return "below must, within noise"
+        return "goal" if self.value >= self.goal else "must"
+
+    def as_result(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "value": round(self.value, 3),
+            "must": self.must,
+            "goal": self.goal,
+            "better": "higher",
+        }
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where and when it was measured, and what the ratios are ratios of."""
+
+    measured_at: str
+    commit: str
+    cores: int
+    cpu: str
+    python: str
+    postgresql: str
+    per_second: dict[str, int]
+    """Median of the rounds of each series, in releases per second."""
+
+
+def machine(postgresql: str, per_second: dict[str, int]) -> Machine:
+    return Machine(
+        measured_at=datetime.now(UTC).isoformat(timespec="minutes"),
+        commit=_commit(),
+        cores=len(os.sched_getaffinity(0)),
+        cpu=_cpu(),
+        python=platform.python_version(),
+        postgresql=postgresql,
+        per_second=per_second,
+    )
+
+
+def write(figures: Sequence[Figure], on: Machine, directory: Path = HERE) -> None:
+    """results.json: the figures. machine.json: where they come from."""
+    for name, content in (
+        ("results.json", [figure.as_result() for figure in figures]),
+        ("machine.json", on),
+    ):
+        text = msgspec.json.format(msgspec.json.encode(content), indent=2)
+        (directory / name).write_bytes(text + b"\n")
+
+
+def table(figures: Sequence[Figure], on: Machine) -> str:
+    """Markdown, as docs/performance.md shows it."""
+    where = f"{on.cores} cores ({on.cpu}), Python {on.python}, PostgreSQL {on.postgresql}"
+    lines = [
+        f"{on.measured_at}, commit {on.commit}, {where}",
+        "",
+        "| figure | value | rounds | must | goal | |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines.extend(
+        f"| {figure.name} | **{figure.value:.2f}** | {min(figure.rounds):.2f} to"
+        f" {max(figure.rounds):.2f} | {figure.must} | {figure.goal} | {figure.verdict} |"
+        for figure in figures
+    )
+    lines += ["", "| series | releases per second |", "|---|---|"]
+    lines.extend(f"| {name} | {rate:,} |" for name, rate in on.per_second.items())
+    return "\n".join(lines)
+
+
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or "unknown"
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
