@@ -88,6 +88,8 @@ class Grouped(Generic[Asked, Answer]):
             answers = [error] * len(batch)
         self._claimed.difference_update(claimed)
         self._lanes_free += 1
+        # First, so that the next batch is on its way while those who get answers go on.
+        self._depart()
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue
@@ -95,4 +97,3 @@ class Grouped(Generic[Asked, Answer]):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
-        self._depart()
