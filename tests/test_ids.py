@@ -1,6 +1,6 @@
 """Identifiers: sortable by time, never the same twice."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import gcd
 
 import pytest
@@ -17,6 +17,7 @@ from earnest.ids import (
     public_id,
     sub_id,
 )
+from earnest.store.clock import OFFSET_SECONDS_MAX
 
 NUMBERS = 90_000_000
 keys = st.integers(1, OBJECT_KEY_MAX)
@@ -41,6 +42,12 @@ def test_it_finds_the_key_in_a_public_id(at: datetime, key: int, salt: int) -> N
     assert parse_public_id(made.upper(), "id") == made
     assert key_of(sub_id(made, 3)) == key
     assert sub_id(made, 3) != sub_id(made, 4)
+
+
+def test_it_has_room_for_every_moment_that_the_clock_can_be_moved_to() -> None:
+    latest = datetime.now(UTC) + timedelta(seconds=OFFSET_SECONDS_MAX)
+    assert len(public_id(1, latest, 0)) == 24
+    assert key_of(public_id(1, latest, 0)) == 1
 
 
 @given(st.integers(1, 2**62), st.integers(1, 2**62), moments)

@@ -6,7 +6,8 @@ import asyncpg
 
 from earnest.errors import InvalidField
 
-OFFSET_SECONDS_MAX = 100 * 366 * 24 * 3600
+# Public ids have room for moments up to the year 2106.
+OFFSET_SECONDS_MAX = 50 * 366 * 24 * 3600
 
 NOW = "SELECT business_now()"
 OFFSET = "SELECT advance_seconds FROM business_clock"
@@ -30,12 +31,12 @@ async def offset_seconds(conn: asyncpg.Connection) -> int:
 
 
 async def advance(conn: asyncpg.Connection, seconds: int) -> int:
-    """Move business time forward; the new offset. Raises InvalidField past a hundred years."""
+    """Move business time forward; the new offset. Raises InvalidField past fifty years."""
     if seconds < 0:
         raise InvalidField("advance_seconds", "must not be negative: time moves forward only")
     found: int | None = await conn.fetchval(
         ADVANCE, min(seconds, OFFSET_SECONDS_MAX + 1), OFFSET_SECONDS_MAX
     )
     if found is None:
-        raise InvalidField("advance_seconds", "would move the clock more than a hundred years")
+        raise InvalidField("advance_seconds", "would move the clock more than fifty years")
     return found
