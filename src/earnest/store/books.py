@@ -97,51 +97,6 @@ GROUP BY 1
 ORDER BY 1
 """
 
-HORIZON = "SELECT horizon_xid, xid_offset FROM ledger_horizon FOR UPDATE"
-
-ADVANCE = """
-WITH closed AS (
-    SELECT $1::bigint AS old_xid, $2::bigint AS new_xid
-), sums AS (
-    SELECT side.account, sum(side.debit) AS debits_minor, sum(side.credit) AS credits_minor
-    FROM closed
-    INNER JOIN transfer AS t ON t.xid >= closed.old_xid AND t.xid < closed.new_xid
-    CROSS JOIN LATERAL (
-        VALUES (t.debit, t.amount_minor, 0), (t.credit, 0, t.amount_minor)
-    ) AS side (account, debit, credit)
-    WHERE side.account >> 57 > 2
-    GROUP BY side.account
-    ORDER BY side.account
-)
-INSERT INTO rollup (account, debits_minor, credits_minor)
-SELECT s.account, s.debits_minor, s.credits_minor FROM sums AS s
-ON CONFLICT (account) DO UPDATE SET
-    debits_minor = rollup.debits_minor + excluded.debits_minor,
-    credits_minor = rollup.credits_minor + excluded.credits_minor
-"""
-
-SNAPSHOT_XMIN = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-
-SET_HORIZON = "UPDATE ledger_horizon SET horizon_xid = $1, closed_at = business_now()"
-
-HAS_TAIL = """
-SELECT EXISTS (
-    SELECT FROM transfer AS t
-    WHERE t.xid >= (SELECT h.horizon_xid FROM ledger_horizon AS h)
-)
-"""
-
-TRIAL_BALANCE = """
-SELECT side.account, sum(side.debit) AS debits_minor, sum(side.credit) AS credits_minor
-FROM transfer AS t
-CROSS JOIN LATERAL (
-    VALUES (t.debit, t.amount_minor, 0), (t.credit, 0, t.amount_minor)
-) AS side (account, debit, credit)
-WHERE t.recorded_at <= coalesce($1, 'infinity'::timestamptz)
-GROUP BY side.account
-ORDER BY side.account
-"""
-
 HORIZON = "SELECT horizon_xid, closed_at, business_now() AS now FROM ledger_horizon"
 
 STATEMENT = """
