@@ -237,7 +237,8 @@ def test_its_canary_the_interleavings_find_a_horizon_that_is_too_young(
         opened = [runner.run(asyncpg.connect(database.app_dsn)) for _ in range(WRITERS + 1)]
         disagreed = False
 
-        @settings(database=None)
+        # The same examples every time: a canary must not depend on luck.
+        @settings(database=None, derandomize=True, max_examples=1_000)
         @given(steps)
         def try_one(schedule: list[Any]) -> None:
             nonlocal disagreed
