@@ -239,6 +239,7 @@ async def test_it_has_nothing_to_say_when_the_database_cannot_be_reached(desk: D
         (reply_lost(OSError), True),
         (reply_lost(TimeoutError), True),
         (reply_lost(asyncpg.InterfaceError), True),
+        (reply_lost(asyncpg.InternalClientError), True),
         (reply_lost(asyncpg.ConnectionDoesNotExistError), True),
         (still_running, False),
     ],
@@ -257,6 +258,14 @@ async def test_it_looks_up_what_a_broken_connection_did(
     await asyncio.sleep(0.05)  # nothing of the first attempt may still arrive
     assert await desk.balance(wallet("INR", desk.bob.key)) == 1_080_000
     await undamaged(desk.pool)
+
+
+async def test_it_lends_no_connection_again_over_which_the_server_said_goodbye(pool: Pool) -> None:
+    conn = await pool.acquire()
+    pool.release(conn, asyncpg.InternalClientError("protocol is in the failed state"))
+    async with pool.connection() as another:
+        assert another is not conn
+    assert conn.is_closed()
 
 
 async def test_it_looks_up_every_member_of_a_batch_whose_reply_was_lost(

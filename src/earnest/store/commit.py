@@ -170,7 +170,7 @@ class Door:
             raise OutcomeUnknown from error
 
 
-_LOST = (OSError, TimeoutError, asyncpg.InterfaceError)
+_LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _TRY_AGAIN = frozenset({"EA001", "40001", "40P01"})
 """Our own "a row moved", serialization failure, deadlock: nothing was written."""
 

@@ -204,9 +204,9 @@ def _is_whole(conn: asyncpg.Connection, error: BaseException | None) -> bool:
         return False
     if error is None:
         return True
-    return isinstance(error, Exception) and not isinstance(
-        error, (*UNREACHABLE, asyncpg.InterfaceError)
-    )
+    # InternalClientError: the server's farewell came while the connection lay idle.
+    lost = (*UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError)
+    return isinstance(error, Exception) and not isinstance(error, lost)
 
 
 # -- what the server must promise -----------------------------------------------------------

@@ -140,6 +140,7 @@ HANDLERS: ExceptionHandlersMap = {
     asyncpg.OperatorInterventionError: render_database,
     asyncpg.TransactionRollbackError: render_database,
     asyncpg.InterfaceError: render_database,
+    asyncpg.InternalClientError: render_database,
     ConnectionError: render_database,
     TimeoutError: render_database,
     HTTPException: render_litestar,
