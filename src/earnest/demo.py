@@ -6,6 +6,8 @@ served as it is.
 """
 
 import asyncio
+import shlex
+import sys
 from typing import Any
 
 import httpx
@@ -50,6 +52,13 @@ def run(settings: Settings, *, host: str, port: int) -> None:
         with httpx.Client(base_url=url, timeout=30, trust_env=False) as anybody:
             for line in _story(anybody, url):
                 print(line, flush=True)
+            print(
+                f"  # check the books, while it runs\n"
+                f"  {shlex.quote(sys.executable)} -m earnest verify"
+                f" --data {shlex.quote(str(settings.data_dir))}\n\n"
+                f"The API: {url}/openapi.json. Ctrl-C stops everything.",
+                flush=True,
+            )
 
     serve(
         settings,
@@ -259,6 +268,4 @@ def _to_try(url: str, alice: Person, contracts: list[dict[str, Any]]) -> list[st
         *lines,
         "  # Alice's mail",
         f"  curl -s '{url}/sandbox/mailbox?to={alice.email}'",
-        "",
-        f"The API: {url}/openapi.json. Check the books: earnest verify. Ctrl-C stops everything.",
     ]
