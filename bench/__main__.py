@@ -1,7 +1,8 @@
 """`python -m bench`: the door against pgbench, in turns; QUICK=1 takes at most two minutes.
 
-Exit code 1 if the books are wrong, or if a must is missed by more than noise (below it in three
-rounds of four). bench/results.json has the figures, bench/machine.json where they come from.
+Exit code 1 if the books are wrong, or if a must is missed by more than noise: below it in three
+rounds of four, on a machine whose other processes left us three quarters of its cores.
+bench/results.json has the figures, bench/machine.json where they come from.
 """
 
 import os
@@ -18,6 +19,7 @@ import msgspec
 import uvloop
 
 from bench import books, door, report, seeding, yardstick
+from bench.neighbours import SHARE_MAX, Clock
 from earnest.store.commit import Door
 from earnest.store.db import Pool
 from earnest.store.embedded import Embedded
@@ -45,7 +47,7 @@ class Size(msgspec.Struct, frozen=True):
     seconds_max: int
 
 
-QUICK = Size(rounds=7, releases=2_560, seconds_max=90)
+QUICK = Size(rounds=7, releases=3_840, seconds_max=80)
 FULL = Size(rounds=9, releases=9_600, seconds_max=900)
 ROUNDS_MIN = 3
 
@@ -53,10 +55,9 @@ ROUNDS_MIN = 3
 class Bench:
     """One run on one fresh database."""
 
-    def __init__(self, pool: Pool, dsn: str, owner_dsn: str, size: Size) -> None:
+    def __init__(self, pool: Pool, server: Embedded, size: Size) -> None:
         self.pool = pool
-        self.dsn = dsn
-        self.owner_dsn = owner_dsn
+        self.server = server
         self.size = size
         self.keys = Keys(pool)
         self.door = Door(pool)
@@ -67,6 +68,7 @@ class Bench:
         self.acknowledged: list[int] = []
         self.released = 0
         self.rates: dict[str, list[float]] = {}
+        self.others: list[float] = []
 
     async def run(self) -> list[report.Figure]:
         """Seed, warm up, measure in turns, check; the figures."""
@@ -86,10 +88,15 @@ class Bench:
                 break
             turn = number % len(series)
             order = [*series][turn:] + [*series][:turn]
+            begun = self._clock()
             for name in order if number % 2 == 0 else reversed(order):
                 self.rates[name].append(await series[name]())
+            self.others.append(self._clock().share_of_others(begun))
             await self._check()
-            say(f"round {number + 1} of {self.size.rounds}: the books are right")
+            say(
+                f"round {number + 1} of {self.size.rounds}: the books are right,"
+                f" others used {self.others[-1]:.0%} of this machine"
+            )
         return self._figures()
 
     async def _seed(self) -> None:
@@ -106,7 +113,7 @@ class Bench:
             self.door, self.keys, shared, buyer=buyer, sellers=sellers[:1]
         )
         # What autovacuum does sooner or later must not fall into one series and not another.
-        conn = await asyncpg.connect(self.owner_dsn)
+        conn = await asyncpg.connect(self.server.owner_dsn)
         try:
             await conn.execute("VACUUM (ANALYZE) contract, contract_terms, event")
             await conn.execute("VACUUM (ANALYZE) transfer, balance, party")
@@ -137,7 +144,9 @@ class Bench:
         assert self.pgbench is not None
         taken = self._take(self.spread)
         self.released += len(taken)
-        return await yardstick.release(self.pgbench, self.dsn, taken, clients=self.clients)
+        return await yardstick.release(
+            self.pgbench, self.server.app_dsn, taken, clients=self.clients
+        )
 
     def _take(self, contracts: list[int]) -> list[int]:
         taken = contracts[: self.size.releases]
@@ -146,6 +155,9 @@ class Bench:
 
     async def _check(self) -> None:
         await books.check(self.pool, acknowledged=self.acknowledged, released=self.released)
+
+    def _clock(self) -> Clock:
+        return Clock.read(self.server.pgdata / "postmaster.pid")
 
     def _figures(self) -> list[report.Figure]:
         def ratio(name: str, of: str, to: str, must: float, goal: float) -> report.Figure:
@@ -162,22 +174,19 @@ class Bench:
         ]
 
 
-async def measure(
-    dsn: str, owner_dsn: str, size: Size
-) -> tuple[list[report.Figure], report.Machine]:
-    """The figures of one run on the database at `dsn`, which must be empty."""
-    await migrate(owner_dsn)
-    await yardstick.install(owner_dsn)
-    pool = Pool(dsn, application_name="earnest bench", statement_timeout_seconds=300)
+async def measure(server: Embedded, size: Size) -> tuple[list[report.Figure], report.Machine]:
+    """The figures of one run on the empty database of `server`."""
+    await migrate(server.owner_dsn)
+    await yardstick.install(server.owner_dsn)
+    pool = Pool(server.app_dsn, application_name="earnest bench", statement_timeout_seconds=300)
     try:
-        bench = Bench(pool, dsn, owner_dsn, size)
+        bench = Bench(pool, server, size)
         figures = await bench.run()
         async with pool.connection() as conn:
             postgresql = await conn.fetchval("SELECT current_setting('server_version')")
     finally:
         await pool.close()
-    per_second = {name: round(statistics.median(r)) for name, r in bench.rates.items()}
-    return figures, report.machine(postgresql, per_second)
+    return figures, report.machine(postgresql, bench.others, bench.rates)
 
 
 def say(text: str) -> None:
@@ -190,9 +199,7 @@ def main() -> int:
     try:
         server = Embedded.start(directory, say)
         try:
-            figures, machine = uvloop.run(
-                measure(server.app_dsn, server.owner_dsn, QUICK if quick else FULL)
-            )
+            figures, machine = uvloop.run(measure(server, QUICK if quick else FULL))
         finally:
             server.release()
     except books.BooksAreWrong as wrong:
@@ -203,9 +210,18 @@ def main() -> int:
     report.write(figures, machine)
     print(report.table(figures, machine))
     missed = [figure.name for figure in figures if figure.missed]
-    if missed:
-        print(f"bench: missed by more than noise: {', '.join(missed)}", file=sys.stderr)
-    return 1 if missed else 0
+    if not missed:
+        return 0
+    print(f"bench: below the must in three rounds of four: {', '.join(missed)}", file=sys.stderr)
+    others_share = statistics.median(machine.others_share)
+    if others_share > SHARE_MAX:
+        print(
+            f"bench: not counted: others used {others_share:.0%} of this machine."
+            " Repeat when it is idle.",
+            file=sys.stderr,
+        )
+        return 0
+    return 1
 
 
 BEGUN = time.perf_counter()

@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -58,11 +58,16 @@ class Machine(msgspec.Struct, frozen=True):
     cpu: str
     python: str
     postgresql: str
-    per_second: dict[str, int]
-    """Median of the rounds of each series, in releases per second."""
+    others_share: list[float]
+    """What other processes used of all cores meanwhile, 0 to 1, round by round."""
+    per_second: dict[str, list[int]]
+    """Releases per second of each series, round by round."""
 
 
-def machine(postgresql: str, per_second: dict[str, int]) -> Machine:
+def machine(
+    postgresql: str, others_share: Sequence[float], per_second: Mapping[str, Sequence[float]]
+) -> Machine:
+    """This machine, now."""
     return Machine(
         measured_at=datetime.now(UTC).isoformat(timespec="minutes"),
         commit=_commit(),
@@ -70,7 +75,8 @@ def machine(postgresql: str, per_second: dict[str, int]) -> Machine:
         cpu=_cpu(),
         python=platform.python_version(),
         postgresql=postgresql,
-        per_second=per_second,
+        others_share=[round(share, 2) for share in others_share],
+        per_second={name: [round(rate) for rate in rates] for name, rates in per_second.items()},
     )
 
 
@@ -87,8 +93,9 @@ def write(figures: Sequence[Figure], on: Machine, directory: Path = HERE) -> Non
 def table(figures: Sequence[Figure], on: Machine) -> str:
     """Markdown, as docs/performance.md shows it."""
     where = f"{on.cores} cores ({on.cpu}), Python {on.python}, PostgreSQL {on.postgresql}"
+    others = f"others used {statistics.median(on.others_share):.0%} of this machine"
     lines = [
-        f"{on.measured_at}, commit {on.commit}, {where}",
+        f"{on.measured_at}, commit {on.commit}, {where}, {others}",
         "",
         "| figure | value | rounds | must | goal | |",
         "|---|---|---|---|---|---|",
@@ -99,7 +106,9 @@ def table(figures: Sequence[Figure], on: Machine) -> str:
         for figure in figures
     )
     lines += ["", "| series | releases per second |", "|---|---|"]
-    lines.extend(f"| {name} | {rate:,} |" for name, rate in on.per_second.items())
+    lines.extend(
+        f"| {name} | {statistics.median(rates):,.0f} |" for name, rates in on.per_second.items()
+    )
     return "\n".join(lines)
 
 

@@ -8,9 +8,10 @@ import asyncpg
 import msgspec
 import pytest
 from bench import books, door, seeding, yardstick
+from bench.neighbours import Clock
 from bench.report import Figure
 
-from conftest import TestDatabase
+from conftest import Server, TestDatabase
 from earnest.store.commit import Door
 from earnest.store.db import Pool
 from earnest.store.keys import Keys
@@ -194,3 +195,14 @@ def test_it_misses_a_must_only_when_three_rounds_of_four_do(
 ) -> None:
     figure = Figure("door_16_to_pgbench", rounds, must=1.5, goal=2.0)
     assert (figure.verdict, figure.missed) == (verdict, verdict == "MISSED")
+
+
+async def test_it_knows_its_own_work_from_that_of_others(stand: Stand, server: Server) -> None:
+    postmaster = server.embedded.pgdata / "postmaster.pid"
+    begun = Clock.read(postmaster)
+    await stand.by_door(*stand.contracts)
+    own = Clock.read(postmaster)
+    assert own.ours > begun.ours
+    assert own.everybody >= own.ours - begun.ours
+    other = Clock(begun.elapsed + 10, begun.everybody + 6, begun.ours + 4)
+    assert other.share_of_others(begun) == pytest.approx(0.2)

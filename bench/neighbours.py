@@ -1,0 +1,47 @@
+"""The neighbours: how much of this machine others used while we measured.
+
+The door works with one Python process and one database process that wait for each other, pgbench
+with as many as it has clients. A busy scheduler favours the many, so a ratio that was measured
+among busy neighbours says little about the door.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+import psutil
+
+SHARE_MAX = 0.25
+"""Above this share of all cores a round is noise."""
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """CPU seconds so far: of everybody, and of this run with its database server."""
+
+    elapsed: float
+    everybody: float
+    ours: float
+
+    @classmethod
+    def read(cls, postmaster: Path) -> "Clock":
+        """`postmaster` is the server's pid file."""
+        cpu = psutil.cpu_times()
+        idle = cpu.idle + cpu.iowait
+        total = sum(cpu[:8])  # the last two, guest times, are part of the first two
+        own = os.times()
+        ours = own.user + own.system + own.children_user + own.children_system
+        server = psutil.Process(int(postmaster.read_text().splitlines()[0]))
+        for process in (server, *server.children()):
+            try:
+                spent = process.cpu_times()
+            except psutil.NoSuchProcess:  # now it counts among the server's dead children
+                continue
+            ours += spent.user + spent.system
+            if process == server:
+                ours += spent.children_user + spent.children_system
+        return cls(total, total - idle, ours)
+
+    def share_of_others(self, since: "Clock") -> float:
+        """The share of all cores, 0 to 1, that others used between `since` and this."""
+        others = (self.everybody - since.everybody) - (self.ours - since.ours)
+        return max(0.0, others / (self.elapsed - since.elapsed))
