@@ -1,8 +1,6 @@
 """The neighbours: how much of this machine others used while we measured.
 
-The door works with one Python process and one database process that wait for each other, pgbench
-with as many as it has clients. A busy scheduler favours the many, so a ratio that was measured
-among busy neighbours says little about the door.
+Rounds among busy neighbours scatter widely, to either side: they are shown and not judged.
 """
 
 import os
