@@ -134,10 +134,6 @@ class Contract(msgspec.Struct, frozen=True):
         return self.tranches[0] not in (Money.UNFUNDED, Money.AWAITING_PAYMENT)
 
     @property
-    def settled(self) -> bool:
-        return all(tranche not in HOLDING for tranche in self.tranches)
-
-    @property
     def charge_minor(self) -> int:
         """What the buyer pays in, all tranches together."""
         return sum(tranche.charge_minor for tranche in self.terms.tranches)
