@@ -37,6 +37,15 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def ask(grouped: Grouped[Any, Any], *turns: str) -> list[asyncio.Future[Any]]:
+    """One call for each letter; those of one string in the same turn of the event loop."""
+    calls: list[asyncio.Future[Any]] = []
+    for turn in turns:
+        calls += [asyncio.ensure_future(grouped(one)) for one in turn]
+        await settle()
+    return calls
+
+
 async def go(train: Train, number: int) -> None:
     train.gates[number].set()
     await settle()
@@ -55,8 +64,7 @@ async def test_it_leaves_at_once_and_alone_when_nothing_is_under_way() -> None:
 async def test_it_takes_together_in_order_what_arrived_meanwhile() -> None:
     train = Train()
     grouped = Grouped(train.run, members_max=8)
-    calls = [asyncio.ensure_future(grouped(one)) for one in "abcd"]
-    await settle()
+    calls = await ask(grouped, "a", "b", "cd")
     assert train.batches == [["a"]]
     await go(train, 0)
     assert train.batches == [["a"], ["b", "c", "d"]]
@@ -64,11 +72,35 @@ async def test_it_takes_together_in_order_what_arrived_meanwhile() -> None:
     assert await asyncio.gather(*calls) == ["did a", "did b", "did c", "did d"]
 
 
+async def test_those_who_call_in_the_same_turn_leave_together() -> None:
+    train = Train()
+    grouped = Grouped(train.run, members_max=8)
+    calls = await ask(grouped, "abc")
+    assert train.batches == [["a", "b", "c"]]
+    await go(train, 0)
+    assert await asyncio.gather(*calls) == ["did a", "did b", "did c"]
+
+
+async def test_those_who_are_answered_together_come_back_together() -> None:
+    train = Train()
+    grouped = Grouped(train.run, members_max=8)
+
+    async def twice(one: str) -> None:
+        await grouped(one)
+        await grouped(one.upper())
+
+    callers = [asyncio.ensure_future(twice(one)) for one in "abc"]
+    await settle()
+    await go(train, 0)
+    assert train.batches == [["a", "b", "c"], ["A", "B", "C"]]
+    await go(train, 1)
+    await asyncio.gather(*callers)
+
+
 async def test_it_never_takes_more_than_fit() -> None:
     train = Train()
     grouped = Grouped(train.run, members_max=2)
-    calls = [asyncio.ensure_future(grouped(one)) for one in "abcdef"]
-    await settle()
+    calls = await ask(grouped, "a", "bcdef")
     for number in range(4):
         await go(train, number)
     assert train.batches == [["a"], ["b", "c"], ["d", "e"], ["f"]]
@@ -78,8 +110,7 @@ async def test_it_never_takes_more_than_fit() -> None:
 async def test_it_runs_as_many_batches_at_once_as_it_has_lanes() -> None:
     train = Train()
     grouped = Grouped(train.run, members_max=8, lanes=2)
-    calls = [asyncio.ensure_future(grouped(one)) for one in "abcd"]
-    await settle()
+    calls = await ask(grouped, "a", "b", "c", "d")
     assert train.batches == [["a"], ["b"]]
     await go(train, 1)
     assert train.batches == [["a"], ["b"], ["c", "d"]]
@@ -88,11 +119,39 @@ async def test_it_runs_as_many_batches_at_once_as_it_has_lanes() -> None:
     assert await asyncio.gather(*calls) == ["did a", "did b", "did c", "did d"]
 
 
+async def test_its_lanes_share_the_crowd() -> None:
+    train = Train()
+    grouped = Grouped(train.run, members_max=8, lanes=2)
+    calls = await ask(grouped, "abcdef")
+    assert train.batches == [["a", "b", "c"], ["d", "e", "f"]]
+    for number in range(2):
+        await go(train, number)
+    assert len(await asyncio.gather(*calls)) == 6
+
+
+async def test_a_second_lane_waits_for_a_batch_that_is_worth_one() -> None:
+    train = Train()
+    grouped = Grouped(train.run, members_max=8, lanes=2, worth_a_lane=3)
+    calls = await ask(grouped, "a", "b", "c")
+    assert train.batches == [["a"]]
+    calls += await ask(grouped, "d")
+    assert train.batches == [["a"], ["b", "c", "d"]]
+    calls += await ask(grouped, "e")
+    await go(train, 0)
+    assert len(train.batches) == 2  # one waits for the only batch under way
+    await go(train, 1)
+    assert train.batches[2] == ["e"]
+    await go(train, 2)
+    assert len(await asyncio.gather(*calls)) == 5
+
+
 async def test_it_keeps_members_that_claim_the_same_apart_across_lanes() -> None:
     train = Train()
     grouped = Grouped(train.run, members_max=8, lanes=3, claims=lambda one: one[0])
-    calls = [asyncio.ensure_future(grouped(one)) for one in ("a1", "a2", "b1", "a3", "b2")]
-    await settle()
+    calls = []
+    for one in ("a1", "a2", "b1", "a3", "b2"):
+        calls.append(asyncio.ensure_future(grouped(one)))
+        await settle()
     assert train.batches == [["a1"], ["b1"]]
     await go(train, 1)
     assert train.batches == [["a1"], ["b1"], ["b2"]]
@@ -110,9 +169,8 @@ async def test_it_tells_one_member_and_not_the_others() -> None:
     grouped = Grouped(train.run, members_max=8)
     calls = [asyncio.ensure_future(grouped(one)) for one in ("a", "b", "bad", "c")]
     await settle()
+    assert train.batches == [["a", "b", "bad", "c"]]
     await go(train, 0)
-    await go(train, 1)
-    assert train.batches[1] == ["b", "bad", "c"]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert [str(answer) for answer in answers] == ["did a", "did b", "bad", "did c"]
     assert isinstance(answers[2], Refusal)
@@ -126,10 +184,9 @@ async def test_it_tells_every_member_when_the_whole_batch_fails() -> None:
         return list(batch)
 
     grouped = Grouped(run, members_max=8)
-    calls = [asyncio.ensure_future(grouped(one)) for one in ("a", "b", "bad")]
+    calls = [asyncio.ensure_future(grouped(one)) for one in ("a", "bad")]
     answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert answers[0] == "a"
-    assert [type(answer) for answer in answers[1:]] == [Refusal, Refusal]
+    assert [type(answer) for answer in answers] == [Refusal, Refusal]
     assert await grouped("c") == "c"  # and goes on
 
 
@@ -137,21 +194,19 @@ async def test_it_tells_every_member_when_the_whole_batch_fails() -> None:
 async def test_it_leaves_nobody_waiting_when_the_answers_do_not_fit(answers: int) -> None:
     async def run(batch: Sequence[str]) -> list[str]:
         await asyncio.sleep(0)
-        return ["done"] if batch == ["a"] else ["done"] * answers
+        return ["done"] * answers
 
     grouped = Grouped(run, members_max=8)
-    calls = [asyncio.ensure_future(grouped(one)) for one in ("a", "b", "c")]
+    calls = [asyncio.ensure_future(grouped(one)) for one in ("b", "c")]
     async with asyncio.timeout(2):
         told = await asyncio.gather(*calls, return_exceptions=True)
-    assert told[0] == "done"
-    assert all(isinstance(one, Exception) for one in told[1:])
+    assert all(isinstance(one, Exception) for one in told)
 
 
 async def test_it_carries_on_without_a_caller_who_gave_up() -> None:
     train = Train()
     grouped = Grouped(train.run, members_max=8)
-    calls = [asyncio.ensure_future(grouped(one)) for one in "abc"]
-    await settle()
+    calls = await ask(grouped, "a", "b", "c")
     calls[0].cancel()  # under way
     calls[1].cancel()  # still waiting
     await go(train, 0)
@@ -165,8 +220,9 @@ async def test_it_drains_until_nothing_waits() -> None:
     train = Train()
     grouped = Grouped(train.run, members_max=1)
     calls = [asyncio.ensure_future(grouped(one)) for one in "ab"]
-    await settle()
+    await asyncio.sleep(0)  # both wait, neither is under way
     draining = asyncio.ensure_future(grouped.drain())
+    await settle()
     await go(train, 0)
     assert not draining.done()
     await go(train, 1)
@@ -201,14 +257,14 @@ steps = st.lists(
 )
 
 
-@given(steps, st.integers(1, 4), st.integers(1, 3), st.data())
+@given(steps, st.integers(1, 4), st.integers(1, 3), st.integers(1, 5))
 def test_it_answers_everybody_once_and_keeps_its_rules_in_any_schedule(
-    schedule: list[Any], members_max: int, lanes: int, data: st.DataObject
+    schedule: list[Any], members_max: int, lanes: int, worth_a_lane: int
 ) -> None:
-    asyncio.run(_schedule(schedule, members_max, lanes))
+    asyncio.run(_schedule(schedule, members_max, lanes, worth_a_lane))
 
 
-async def _schedule(schedule: list[Any], members_max: int, lanes: int) -> None:
+async def _schedule(schedule: list[Any], members_max: int, lanes: int, worth_a_lane: int) -> None:
     under_way: list[list[Member]] = []
     gates: list[asyncio.Event] = []
     ran: list[int] = []
@@ -227,7 +283,13 @@ async def _schedule(schedule: list[Any], members_max: int, lanes: int) -> None:
         gates.remove(gate)
         return [Refusal(m.number) if m.fails else m.number for m in mine]
 
-    grouped = Grouped(run, members_max=members_max, lanes=lanes, claims=lambda m: m.claims)
+    grouped = Grouped(
+        run,
+        members_max=members_max,
+        lanes=lanes,
+        worth_a_lane=worth_a_lane,
+        claims=lambda m: m.claims,
+    )
     asked: list[tuple[Member, asyncio.Future[Any]]] = []
     for step in schedule:
         if isinstance(step, Member):

@@ -160,13 +160,11 @@ CREATE FUNCTION public.commit_changes(contracts public.contract[], terms public.
     AS $$
 DECLARE
     lost bigint[] := '{}';
-    behind bigint[];
     debited bigint[];
     debits bigint[];
     credited bigint[];
     credits bigint[];
     touched integer;
-    this_xid bigint;
 BEGIN
     -- Who comes too late? Contracts are left to the compare-and-swap below.
     IF cardinality(replies) > 0 THEN
@@ -194,38 +192,40 @@ BEGIN
     END IF;
 
     IF cardinality(contracts) > 0 THEN
-        WITH swapped AS (
-            UPDATE contract AS c SET
-                version = n.version,
-                commit_id = n.commit_id,
-                updated_at = n.updated_at,
-                agreement = n.agreement,
-                work = n.work,
-                dispute = n.dispute,
-                tranches = n.tranches,
-                funded_at = n.funded_at,
-                settled_at = n.settled_at,
-                started_at = n.started_at,
-                ongoing_at = n.ongoing_at,
-                completed_at = n.completed_at,
-                cancelled_at = n.cancelled_at,
-                cancelled_by = n.cancelled_by,
-                cancelled_work = n.cancelled_work,
-                cancel_reason = n.cancel_reason,
-                cancel_reason_description = n.cancel_reason_description,
-                refund_requested_at = n.refund_requested_at,
-                unclaimed = n.unclaimed,
-                event_seq = n.event_seq,
-                event_head = n.event_head
-            FROM unnest(contracts) AS n
-            WHERE c.id = n.id AND c.version = n.version - 1 AND n.commit_id <> ALL (lost)
-            AND c.id = ANY (ARRAY(SELECT i.id FROM unnest(contracts) AS i))
-            RETURNING n.commit_id
-        )
-        SELECT coalesce(array_agg(n.commit_id), '{}') INTO behind
+        UPDATE contract AS c SET
+            version = n.version,
+            commit_id = n.commit_id,
+            updated_at = n.updated_at,
+            agreement = n.agreement,
+            work = n.work,
+            dispute = n.dispute,
+            tranches = n.tranches,
+            funded_at = n.funded_at,
+            settled_at = n.settled_at,
+            started_at = n.started_at,
+            ongoing_at = n.ongoing_at,
+            completed_at = n.completed_at,
+            cancelled_at = n.cancelled_at,
+            cancelled_by = n.cancelled_by,
+            cancelled_work = n.cancelled_work,
+            cancel_reason = n.cancel_reason,
+            cancel_reason_description = n.cancel_reason_description,
+            refund_requested_at = n.refund_requested_at,
+            unclaimed = n.unclaimed,
+            event_seq = n.event_seq,
+            event_head = n.event_head
         FROM unnest(contracts) AS n
-        WHERE n.version > 1 AND n.commit_id NOT IN (SELECT s.commit_id FROM swapped AS s);
-        lost := lost || behind;
+        WHERE c.id = n.id AND c.version = n.version - 1 AND n.commit_id <> ALL (lost)
+        AND c.id = ANY (ARRAY(SELECT i.id FROM unnest(contracts) AS i));
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched + cardinality(terms) < cardinality(contracts) THEN
+            lost := lost || ARRAY(
+                SELECT n.commit_id FROM unnest(contracts) AS n
+                WHERE n.version > 1 AND n.commit_id IS DISTINCT FROM (
+                    SELECT c.commit_id FROM contract AS c WHERE c.id = n.id
+                )
+            );
+        END IF;
     END IF;
 
     -- A contract that is created brings its terms.
@@ -324,16 +324,14 @@ BEGIN
     END IF;
 
     IF cardinality(transfers) > 0 THEN
-        SELECT pg_current_xact_id()::text::bigint + h.xid_offset INTO this_xid
-        FROM ledger_horizon AS h;
-
         INSERT INTO transfer (
             id, commit_id, movement, debit, credit, amount_minor, contract_id, payment_id,
             reverses_id, occurred_at, recorded_at, xid
         )
         SELECT
             t.id, t.commit_id, t.movement, t.debit, t.credit, t.amount_minor, t.contract_id,
-            t.payment_id, t.reverses_id, t.occurred_at, t.recorded_at, this_xid
+            t.payment_id, t.reverses_id, t.occurred_at, t.recorded_at,
+            (SELECT pg_current_xact_id()::text::bigint + h.xid_offset FROM ledger_horizon AS h)
         FROM unnest(transfers) AS t
         WHERE t.commit_id <> ALL (lost);
 
@@ -375,10 +373,7 @@ BEGIN
         END IF;
     END IF;
 
-    RETURN ARRAY(
-        SELECT e.commit_id FROM unnest(events) AS e
-        WHERE e.id = e.commit_id AND e.commit_id <> ALL (lost)
-    );
+    RETURN lost;
 END $$;
 
 CREATE FUNCTION public.refuse_rewrite() RETURNS trigger

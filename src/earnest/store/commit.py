@@ -34,6 +34,9 @@ from earnest.store.rows import (
 )
 
 MEMBERS_MAX = 128
+LANES = 2
+WORTH_A_LANE = 8
+"""A second batch at once pays only when it is not too small (docs/performance.md)."""
 
 COMMIT = """
 SELECT commit_changes($1::contract[], $2::contract_terms[], $3::payment[], $4::provider_event[],
@@ -100,12 +103,23 @@ def claims(commit: Commit) -> Sequence[Hashable]:
 class Door:
     """The way in for commits, over `pool`."""
 
-    def __init__(self, pool: Pool, *, members_max: int = MEMBERS_MAX, lanes: int = 1) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        members_max: int = MEMBERS_MAX,
+        lanes: int = LANES,
+        worth_a_lane: int = WORTH_A_LANE,
+    ) -> None:
         self._pool = pool
         self._together = Grouped(
-            self._write_batch, members_max=members_max, lanes=lanes, claims=claims
+            self._write_batch,
+            members_max=members_max,
+            lanes=lanes,
+            worth_a_lane=worth_a_lane,
+            claims=claims,
         )
-        self._one_by_one = Grouped(self._write_batch, members_max=1, lanes=lanes, claims=claims)
+        self._one_by_one = Grouped(self._write_batch, members_max=1, claims=claims)
 
     async def commit(self, commit: Commit) -> bool:
         """Write `commit`; False when it came too late. See the module's table."""
@@ -146,7 +160,7 @@ class Door:
         conn = await self._pool.acquire()
         backend = conn.get_server_pid()
         try:
-            written = await conn.fetchval(COMMIT, *rows)
+            left_out = await conn.fetchval(COMMIT, *rows)
         except BaseException as error:
             self._pool.release(conn, error)
             if isinstance(error, asyncpg.PostgresError) and not _is_lost(error):
@@ -155,7 +169,7 @@ class Door:
                 return await self._look_up(backend, commits)
             raise
         self._pool.release(conn)
-        return set(written)
+        return {commit.change.commit_id for commit in commits}.difference(left_out)
 
     async def _look_up(self, backend: int, commits: Sequence[Commit]) -> set[int]:
         """What a broken call did: unknown is not failed."""

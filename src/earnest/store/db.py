@@ -8,7 +8,9 @@ advisory lock, no temporary table.
 
 import asyncio
 import contextlib
+import functools
 from collections import deque
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
 import asyncpg
@@ -148,7 +150,7 @@ class Pool:
             raise
 
     async def _connect(self) -> asyncpg.Connection:
-        return await asyncpg.connect(
+        conn = await asyncpg.connect(
             self._dsn,
             timeout=CONNECT_SECONDS_MAX,
             # A network that swallows packets must not hold a borrower for ever.
@@ -165,6 +167,14 @@ class Pool:
                 "TimeZone": "UTC",
             },
         )
+        await conn.set_type_codec(
+            "timestamptz",
+            schema="pg_catalog",
+            format="binary",
+            encoder=_instant_sent,
+            decoder=_instant_received,
+        )
+        return conn
 
     def _give(self, conn: asyncpg.Connection | None) -> None:
         """A connection, or with None the slot of one that is gone, to whoever waits longest."""
@@ -196,6 +206,20 @@ class _Lease:
         trace: TracebackType | None,
     ) -> None:
         self._pool.release(self._conn, error)
+
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@functools.lru_cache(maxsize=1_024)
+def _instant_sent(instant: datetime) -> bytes:
+    """What timestamptz looks like on the wire: a commit says the same few instants many times."""
+    return ((instant - _EPOCH) // _MICROSECOND).to_bytes(8, "big", signed=True)
+
+
+def _instant_received(sent: bytes) -> datetime:
+    return _EPOCH + timedelta(microseconds=int.from_bytes(sent, "big", signed=True))
 
 
 def _is_whole(conn: asyncpg.Connection, error: BaseException | None) -> bool:

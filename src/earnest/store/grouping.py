@@ -1,10 +1,12 @@
 """Natural batching: calls that arrive while one is under way travel together in the next.
 
-No timer: a call that finds a free lane leaves at once, alone; under load the batch grows to
-what arrived during the last round trip. A **lane** is one batch under way.
+No timer: a call that finds nothing under way leaves at once, with those made in the same turn
+of the event loop; under load the batch grows to what arrived during the last round trip. A
+**lane** is one batch under way; each further lane waits for a batch that is worth one.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
@@ -20,6 +22,10 @@ class Grouped(Generic[Asked, Answer]):
     caller alone, an exception out of `run` to every member. `claims` names what a member needs
     for itself: members that share a claim never travel together, the later one waits for a
     later batch. A caller that is cancelled does not stop the batch that it is in.
+
+    With several lanes a batch takes at most its lane's share of all who wait or travel, but
+    `worth_a_lane` if so many wait, and never more than `members_max`: two batches of 64 at once
+    are faster than one of 128, for one is prepared while the other is written.
     """
 
     def __init__(
@@ -28,44 +34,55 @@ class Grouped(Generic[Asked, Answer]):
         *,
         members_max: int,
         lanes: int = 1,
+        worth_a_lane: int = 1,
         claims: Callable[[Asked], Sequence[Hashable]] = lambda _: (),
     ) -> None:
         self._run = run
         self._members_max = members_max
-        self._lanes_free = lanes
+        self._lanes = lanes
+        self._worth_a_lane = min(worth_a_lane, members_max)
         self._claims = claims
         self._claimed: set[Hashable] = set()
         self._waiting: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._travellers = 0
+        self._departure_called = False
 
     async def __call__(self, asked: Asked) -> Answer:
         """The answer to `asked`; raises what `run` said for this member."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((asked, future))
-        self._depart()
+        # Not yet: callers who were woken together would else travel as one and all the others.
+        if not self._departure_called:
+            self._departure_called = True
+            loop.call_soon(self._depart)
         return await future
 
     async def drain(self) -> None:
         """Wait until nothing is waiting or under way."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        while self._waiting or self._under_way:
+            await asyncio.wait(self._under_way) if self._under_way else await asyncio.sleep(0)
 
     def _depart(self) -> None:
-        while self._lanes_free and self._waiting:
+        self._departure_called = False
+        while self._waiting and len(self._under_way) < self._lanes:
+            if self._under_way and len(self._waiting) < self._worth_a_lane:
+                return
             batch, claimed = self._board()
             if not batch:
                 return
-            self._lanes_free -= 1
-            task = asyncio.create_task(self._travel(batch, claimed))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._travellers += len(batch)
+            self._under_way.add(asyncio.create_task(self._travel(batch, claimed)))
 
     def _board(self) -> tuple[list[tuple[Asked, asyncio.Future[Answer]]], list[Hashable]]:
         """The next batch, in order of arrival, with what it claims until it is back."""
+        share = math.ceil((len(self._waiting) + self._travellers) / self._lanes)
+        seats = min(max(share, self._worth_a_lane), self._members_max)
         batch: list[tuple[Asked, asyncio.Future[Answer]]] = []
         stay: list[tuple[Asked, asyncio.Future[Answer]]] = []
         taken: list[Hashable] = []
-        while self._waiting and len(batch) < self._members_max:
+        while self._waiting and len(batch) < seats:
             member = self._waiting.popleft()
             claims = self._claims(member[0])
             if self._claimed.isdisjoint(claims):
@@ -87,7 +104,9 @@ class Grouped(Generic[Asked, Answer]):
         except BaseException as error:  # noqa: BLE001 - every caller must hear of it
             answers = [error] * len(batch)
         self._claimed.difference_update(claimed)
-        self._lanes_free += 1
+        self._travellers -= len(batch)
+        if (this := asyncio.current_task()) is not None:
+            self._under_way.discard(this)
         # First, so that the next batch is on its way while those who get answers go on.
         self._depart()
         for (_, future), answer in zip(batch, answers, strict=True):
