@@ -1,0 +1,10 @@
+"""One way after another to break the books, for the proof that `earnest verify` can fail."""
+
+from damage.finds import RELEASED, STARTED, Damage
+from damage.ledger import LEDGER
+from damage.payments import HISTORIES_AND_PAYMENTS
+from damage.trail import TRAIL
+
+DAMAGES = (*LEDGER, *HISTORIES_AND_PAYMENTS, *TRAIL)
+
+__all__ = ["DAMAGES", "RELEASED", "STARTED", "Damage"]

@@ -1,0 +1,119 @@
+"""A life at every point, and something of everything that can happen to money, over HTTP."""
+
+from collections.abc import Awaitable, Callable
+
+from checkout_event import EXPIRED, opened, tell, told_of
+from earnest.app import build_app
+from earnest.domain.party import Role
+from earnest.store import books, catalog
+from earnest.store.catalog import CATEGORY, SKILL
+from earnest.store.db import Pool
+from life import Life, accepted
+from web import Cast, caller, make_settings, sign_up
+
+POINTS = "created paid started ongoing completed requested released canceled refunded".split()
+APPLICATIONS = "SELECT public_id FROM application WHERE job_id = (SELECT max(id) FROM job)"
+
+
+async def tell_the_story(cast: Cast) -> None:
+    """Something of everything that can happen."""
+    pool: Pool = cast.app.state.pool
+    lives = {point: await Life.at(cast, point, rate=99.99) for point in POINTS}
+    async with pool.connection() as conn:
+        await books.roll_up(conn)
+    await cancel_half_way(cast)
+    await pay_first(cast)
+    for _ in range(2):
+        await park(cast)
+    attached = await park(cast)
+    accepted(await cast.bob.post(f"/api/freelancer/jobs/apply-job/{attached.job}"), 201)
+    await attached.create()
+    parked = accepted(await cast.olga.get("/api/admin/escrow/parked-payments"))["data"]
+    accepted(
+        await cast.olga.put(
+            f"/api/admin/escrow/refund-payment/{parked[0]['_id']}",
+            headers={"Idempotency-Key": "give back"},
+        )
+    )
+    _, event = await opened(cast)
+    await tell(cast, event.but(amount_minor=1))
+    _, event = await opened(cast)
+    await tell(cast, event.but(type=EXPIRED, payment_status="unpaid"))
+    await tell(cast, event.but(type="invoice.paid"))
+    accepted(
+        await cast.olga.put(
+            f"/api/admin/escrow/release-fund/{lives['requested'].contract}",
+            headers={"Idempotency-Key": "release"},
+        )
+    )
+    accepted(
+        await cast.olga.post(
+            "/api/admin/skills/add-skills",
+            json={"name": "Forging"},
+            headers={"Idempotency-Key": "label"},
+        ),
+        201,
+    )
+    lives["requested"] = await Life.at(cast, "requested", rate=99.99)
+    job = await cast.post_job()
+    accepted(await cast.mallet.post(f"/api/freelancer/jobs/apply-job/{job}"), 201)
+
+
+async def cancel_half_way(cast: Cast) -> None:
+    life = await Life.at(cast, "ongoing", rate=333.33)
+    await life.cancel(cast.bob)
+    await life.refund()
+    unpaid = await Life.at(cast, "created")
+    await unpaid.cancel(cast.alice)
+    direct = await Life.at(cast, "started", rate=0.01)
+    await direct.refund()
+    asked = await Life.at(cast, "paid")
+    body = {"cancelReason": "late", "cancelReasonDescription": "three weeks"}
+    path = f"/api/admin/escrow/refund-client/{asked.contract}/{cast.alice.id}"
+    accepted(await cast.alice.put(path, json=body))
+
+
+async def pay_first(cast: Cast) -> None:
+    life = await Life.begin(cast)
+    await life.pay()
+    await life.create()
+    unclaimed = await Life.begin(cast)
+    await unclaimed.pay()
+    late = await Life.at(cast, "created")
+    event = await told_of(cast, await late.checkout())
+    await late.cancel(cast.alice)
+    await tell(cast, event)
+
+
+async def park(cast: Cast) -> Life:
+    """Alice pays for a job for which nobody applies any more."""
+    pool: Pool = cast.app.state.pool
+    life = await Life.begin(cast)
+    event = await told_of(cast, await life.checkout())
+    async with pool.connection() as conn:
+        application = await conn.fetchval(APPLICATIONS)
+    accepted(await cast.bob.delete(f"/api/freelancer/jobs/cancel-application/{application}"))
+    await tell(cast, event)
+    return life
+
+
+async def everybody(dsn: str, do: Callable[[Cast], Awaitable[None]]) -> None:
+    """`do` something with the whole cast and an application over this database."""
+    pool = Pool(dsn)
+    app = build_app(make_settings(dsn), pool)
+    async with app.lifespan():
+        async with pool.connection() as conn, conn.transaction():
+            design = await catalog.add(conn, CATEGORY, "Design")
+            drawing = await catalog.add(conn, SKILL, "Drawing")
+        cast = Cast(
+            alice=await sign_up(app, "Alice", Role.CLIENT),
+            bob=await sign_up(app, "Bob", Role.FREELANCER),
+            mallory=await sign_up(app, "Mallory", Role.CLIENT),
+            mallet=await sign_up(app, "Mallet", Role.FREELANCER),
+            olga=await sign_up(app, "Olga", Role.ADMIN),
+            anybody=caller(app),
+            app=app,
+            category=design.public_id,
+            skill=drawing.public_id,
+        )
+        await do(cast)
