@@ -39,7 +39,7 @@ class Grouped(Generic[Asked, Answer]):
     ) -> None:
         self._run = run
         self._members_max = members_max
-        self._lanes = lanes
+        self._lanes = self._lanes_free = lanes
         self._worth_a_lane = min(worth_a_lane, members_max)
         self._claims = claims
         self._claimed: set[Hashable] = set()
@@ -53,7 +53,7 @@ class Grouped(Generic[Asked, Answer]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((asked, future))
-        # Not yet: callers who were woken together would else travel as one and all the others.
+        # Not yet: of callers who were woken together the first would leave without the others.
         if not self._departure_called:
             self._departure_called = True
             loop.call_soon(self._depart)
@@ -66,14 +66,17 @@ class Grouped(Generic[Asked, Answer]):
 
     def _depart(self) -> None:
         self._departure_called = False
-        while self._waiting and len(self._under_way) < self._lanes:
-            if self._under_way and len(self._waiting) < self._worth_a_lane:
+        while self._waiting and self._lanes_free:
+            if self._travellers and len(self._waiting) < self._worth_a_lane:
                 return
             batch, claimed = self._board()
             if not batch:
                 return
+            self._lanes_free -= 1
             self._travellers += len(batch)
-            self._under_way.add(asyncio.create_task(self._travel(batch, claimed)))
+            task = asyncio.create_task(self._travel(batch, claimed))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
 
     def _board(self) -> tuple[list[tuple[Asked, asyncio.Future[Answer]]], list[Hashable]]:
         """The next batch, in order of arrival, with what it claims until it is back."""
@@ -104,9 +107,8 @@ class Grouped(Generic[Asked, Answer]):
         except BaseException as error:  # noqa: BLE001 - every caller must hear of it
             answers = [error] * len(batch)
         self._claimed.difference_update(claimed)
+        self._lanes_free += 1
         self._travellers -= len(batch)
-        if (this := asyncio.current_task()) is not None:
-            self._under_way.discard(this)
         # First, so that the next batch is on its way while those who get answers go on.
         self._depart()
         for (_, future), answer in zip(batch, answers, strict=True):
