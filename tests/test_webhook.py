@@ -111,16 +111,22 @@ async def test_it_quarantines_metadata_with_another(cast: Cast, key: str) -> Non
     assert answer.json() == {"contract": None}
 
 
-@pytest.mark.parametrize("change", ["added", "missing"])
-async def test_it_quarantines_metadata_that_is(cast: Cast, change: str) -> None:
+@pytest.mark.parametrize("key", ["clientId", "freelancerId", "jobId"])
+async def test_it_quarantines_metadata_without_a(cast: Cast, key: str) -> None:
     life, event = await opened(cast)
     assert event.metadata is not None
-    wrong = {**event.metadata, "extra": "1"}
-    if change == "missing":
-        wrong = {key: value for key, value in event.metadata.items() if key != "jobId"}
-    await tell(cast, event.but(metadata=wrong))
+    less = {name: value for name, value in event.metadata.items() if name != key}
+    await tell(cast, event.but(metadata=less))
     await assert_unpaid(life)
     assert await suspense_minor(cast) == 1200000
+
+
+async def test_it_funds_by_whoever_relays_job_client_and_freelancer(cast: Cast) -> None:
+    life, event = await opened(cast)
+    told = {"jobId": life.job, "clientId": cast.alice.id, "freelancerId": cast.bob.id}
+    await tell(cast, event.but(metadata={**told, "relay": "x"}))
+    assert (await life.proof())["held"] == 12000
+    assert await suspense_minor(cast) == 0
 
 
 async def test_it_quarantines_a_session_that_we_did_not_open(cast: Cast) -> None:

@@ -69,7 +69,7 @@ def take_capture(
     asked = (payment.amount_minor, payment.currency, payment.provider_account)
     if asked != (capture.amount_minor, capture.currency, capture.provider_account):
         return _quarantine(capture, situation, "not the amount that we asked for", now, ids)
-    if capture.metadata != situation.metadata:
+    if not _for_whom_we_asked(capture.metadata, situation.metadata):
         return _quarantine(capture, situation, "not for whom we asked", now, ids)
     payment = msgspec.structs.replace(
         payment, provider_payment_id=capture.provider_payment_id, captured_at=capture.occurred_at
@@ -79,6 +79,16 @@ def take_capture(
         return _park(capture, payment, now, ids)
     change = fund(contract, payment, SYSTEM, now, ids)
     return _consume(change, capture, Outcome.APPLIED, "funded its contract", now)
+
+
+def _for_whom_we_asked(told: dict[str, str], asked: dict[str, str]) -> bool:
+    """Whether the event names the job and both people of the payment, and no other payment.
+
+    The three are what every relay has to name (spec 3.2); `paymentId` is our own word, which
+    only the provider can repeat, and further words change nothing: the session is ours (D14).
+    """
+    named = all(told.get(key) == asked[key] for key in ("jobId", "clientId", "freelancerId"))
+    return named and told.get("paymentId", asked["paymentId"]) == asked["paymentId"]
 
 
 def _contract_for(

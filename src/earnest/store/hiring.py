@@ -194,7 +194,7 @@ async def load_session(
 def checkout_metadata(
     payment: Payment, job: PublicId, buyer: PublicId, seller: PublicId
 ) -> dict[str, str]:
-    """What goes with a checkout to the provider and must come back unchanged (spec 3.2)."""
+    """What goes with a checkout to the provider, and comes back in its events (spec 3.2)."""
     return {
         "paymentId": payment.public_id,
         "jobId": job,
