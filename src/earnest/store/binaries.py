@@ -50,7 +50,9 @@ def shared_tree(beside: Path) -> Path:
         if _is_trusted(tree):
             return tree
         with contextlib.suppress(OSError):
-            parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if not parent.exists():
+                parent.mkdir(parents=True, exist_ok=True)
+                parent.chmod(0o755)  # whatever the umask
             return _copy(tree)
     raise PermissionError(f"cannot copy PostgreSQL to {SHARED_TREES} nor to {beside}")
 

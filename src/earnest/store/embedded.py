@@ -100,7 +100,7 @@ class Embedded:
         self = cls(data_dir, report)
         try:
             self._check_path()
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(self.data_dir)
             with self._guard():
                 self._account = ServerAccount.of(self.data_dir, self.pgdata)
                 self._users_lock = _open_lock(self.data_dir / "postgres.users")
@@ -347,6 +347,19 @@ class Embedded:
             raise DatabaseRefused(f"{path} belongs to somebody else. Fix: remove it.")
         self._account.own(path)
         return path
+
+
+def _make(data_dir: Path) -> None:
+    """What is missing of `data_dir`. What root makes above it, PostgreSQL's user can pass.
+
+    Whatever the umask: a hardened machine has 077.
+    """
+    for parent in reversed(data_dir.parents):
+        if not parent.exists():
+            parent.mkdir(exist_ok=True)
+            if os.geteuid() == 0:
+                parent.chmod(0o755)
+    data_dir.mkdir(mode=0o700, exist_ok=True)
 
 
 def _open_lock(path: Path) -> int:
