@@ -218,6 +218,33 @@ CREATE TABLE contract_terms (
     CONSTRAINT contract_terms_contract_fk FOREIGN KEY (contract_id) REFERENCES contract (id)
 );
 
+-- A contract with what its documents name: its terms, both people and the job. Its readers take
+-- all columns, by position: see earnest.store.contracts.
+CREATE VIEW contract_document AS
+SELECT
+    c AS contract,
+    t.terms,
+    buyer.public_id AS buyer_public_id,
+    buyer.name AS buyer_name,
+    buyer.email AS buyer_email,
+    buyer.picture AS buyer_picture,
+    seller.public_id AS seller_public_id,
+    seller.name AS seller_name,
+    seller.email AS seller_email,
+    seller.picture AS seller_picture,
+    j.public_id AS job_public_id,
+    j.client_id AS job_client_id,
+    j.title AS job_title,
+    j.description AS job_description,
+    j.rate_minor AS job_rate_minor,
+    j.currency AS job_currency,
+    j.listing AS job_listing
+FROM contract AS c
+INNER JOIN contract_terms AS t ON c.id = t.contract_id
+INNER JOIN party AS buyer ON c.buyer_id = buyer.id
+INNER JOIN party AS seller ON c.seller_id = seller.id
+LEFT JOIN job AS j ON c.job_id = j.id;
+
 -- Payments ----------------------------------------------------------------------------------
 
 -- Our accounts at payment providers; `external_account` is '' for the platform's own.
@@ -427,4 +454,4 @@ GRANT SELECT, INSERT, UPDATE ON contract, payment, balance, rollup, party, login
 category, skill, job, business TO earnest_app;
 GRANT SELECT, INSERT, DELETE ON application, job_skill, idempotency_key TO earnest_app;
 GRANT SELECT, UPDATE ON business_clock, ledger_horizon TO earnest_app;
-GRANT SELECT ON provider_account TO earnest_app;
+GRANT SELECT ON provider_account, contract_document TO earnest_app;

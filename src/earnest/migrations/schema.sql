@@ -416,20 +416,6 @@ CREATE TABLE public.category (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-CREATE SEQUENCE public.contract_number
-    START WITH 1
-    INCREMENT BY 32
-    NO MINVALUE
-    MAXVALUE 89999969
-    CACHE 1;
-
-CREATE SEQUENCE public.entry_key
-    START WITH 1
-    INCREMENT BY 4096
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
-
 CREATE TABLE public.job (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -451,6 +437,54 @@ CREATE TABLE public.job (
     CONSTRAINT job_listing_known CHECK ((listing = ANY (ARRAY['Open'::text, 'Ongoing'::text, 'Closed'::text]))),
     CONSTRAINT job_rate_positive CHECK ((rate_minor > 0))
 );
+
+CREATE TABLE public.party (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    business_id integer NOT NULL,
+    name text NOT NULL,
+    email text DEFAULT ''::text NOT NULL,
+    picture text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE VIEW public.contract_document AS
+ SELECT c.*::public.contract AS contract,
+    t.terms,
+    buyer.public_id AS buyer_public_id,
+    buyer.name AS buyer_name,
+    buyer.email AS buyer_email,
+    buyer.picture AS buyer_picture,
+    seller.public_id AS seller_public_id,
+    seller.name AS seller_name,
+    seller.email AS seller_email,
+    seller.picture AS seller_picture,
+    j.public_id AS job_public_id,
+    j.client_id AS job_client_id,
+    j.title AS job_title,
+    j.description AS job_description,
+    j.rate_minor AS job_rate_minor,
+    j.currency AS job_currency,
+    j.listing AS job_listing
+   FROM ((((public.contract c
+     JOIN public.contract_terms t ON ((c.id = t.contract_id)))
+     JOIN public.party buyer ON ((c.buyer_id = buyer.id)))
+     JOIN public.party seller ON ((c.seller_id = seller.id)))
+     LEFT JOIN public.job j ON ((c.job_id = j.id)));
+
+CREATE SEQUENCE public.contract_number
+    START WITH 1
+    INCREMENT BY 32
+    NO MINVALUE
+    MAXVALUE 89999969
+    CACHE 1;
+
+CREATE SEQUENCE public.entry_key
+    START WITH 1
+    INCREMENT BY 4096
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
 
 CREATE TABLE public.job_skill (
     job_id bigint NOT NULL,
@@ -509,16 +543,6 @@ CREATE SEQUENCE public.object_key
     NO MINVALUE
     MAXVALUE 1099511627775
     CACHE 1;
-
-CREATE TABLE public.party (
-    id bigint NOT NULL,
-    public_id text NOT NULL,
-    business_id integer NOT NULL,
-    name text NOT NULL,
-    email text DEFAULT ''::text NOT NULL,
-    picture text DEFAULT ''::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
-);
 
 CREATE TABLE public.provider_account (
     id smallint NOT NULL,
@@ -889,11 +913,15 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.business TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.category TO earnest_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.job TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.party TO earnest_app;
+
+GRANT SELECT ON TABLE public.contract_document TO earnest_app;
+
 GRANT USAGE ON SEQUENCE public.contract_number TO earnest_app;
 
 GRANT USAGE ON SEQUENCE public.entry_key TO earnest_app;
-
-GRANT SELECT,INSERT,UPDATE ON TABLE public.job TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.job_skill TO earnest_app;
 
@@ -904,8 +932,6 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.login TO earnest_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.mail TO earnest_app;
 
 GRANT USAGE ON SEQUENCE public.object_key TO earnest_app;
-
-GRANT SELECT,INSERT,UPDATE ON TABLE public.party TO earnest_app;
 
 GRANT SELECT ON TABLE public.provider_account TO earnest_app;
 
