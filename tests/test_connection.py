@@ -76,7 +76,7 @@ async def test_it_answers_a_plain_request(port: int) -> None:
         (GET.replace(b"\r\n", b"\n") + b"\n", 400),
         (GET + b"X-Long: " + b"x" * 100_000 + b"\r\n\r\n", 431),
         (GET + b"X-Many: y\r\n" * 1000 + b"\r\n", 431),
-        (GET.replace(b"healthz", b"x" * 9000) + b"\r\n", 414),
+        (GET.replace(b"healthz", b"x" * 17_000) + b"\r\n", 414),
     ],
 )
 async def test_it_refuses_what_can_be_read_in_two_ways_or_is_too_much(
@@ -102,6 +102,18 @@ async def test_it_lets_a_probe_come_with_any_host(port: int) -> None:
 async def test_it_reads_an_endless_head_only_so_far(port: int) -> None:
     answer = await say(port, GET, *([b"X-More: " + b"y" * 8000 + b"\r\n"] * 8), pause_seconds=0.01)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 431")
+
+
+async def test_it_does_not_take_a_body_for_headers_when_the_network_cuts_the_head(
+    port: int,
+) -> None:
+    # Wherever the first segment ends: the rest of the head comes together with a large body.
+    body = b'{"name":"' + b"x" * 60_000 + b'"}'
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    rest = b"Content-Length: %d\r\n\r\n" % len(body)
+    answer = await say(port, head[:20], head[20:] + rest + body, pause_seconds=0.1)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"email is required" in answer
 
 
 @pytest.mark.parametrize(

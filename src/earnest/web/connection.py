@@ -21,7 +21,7 @@ BODY_SECONDS_MAX = 10
 HEAD_BYTES_MAX = 32 * 1024
 HEADERS_MAX = 100
 HEAD_TOO_LONG = "The headers are too long."
-URL_BYTES_MAX = 8 * 1024
+URL_BYTES_MAX = 16 * 1024
 # Probes of an orchestrator come with whatever Host they like.
 ANY_HOST = (b"/healthz", b"/readyz")
 LOOPBACK = frozenset({b"127.0.0.1", b"localhost", b"[::1]"})
@@ -64,13 +64,16 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._phase == "head":
+        began_before = self._phase == "head"
+        super().data_received(data)
+        phase = self._phase
+        if began_before and phase == "head":
+            # Still not its end, so all of `data` is head. A piece that ends the head may hold
+            # a body as well: `_check_head` has counted the headers alone.
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LONG)
                 return
-        super().data_received(data)
-        phase = self._phase
         if phase == "idle" and (self.cycle is None or self.cycle.response_complete):
             phase = "head"  # empty lines before a request: its head is still to come
         if phase != self._timed:
