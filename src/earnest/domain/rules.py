@@ -305,10 +305,10 @@ def refusal(contract: Contract, verb: Verb) -> type[Refused] | type[NotFound] | 
     return None
 
 
-def require(contract: Contract, verb: Verb, actor: Actor) -> None:
-    """Let `actor` do `verb` on `contract` now, or raise the refusal that fits best.
+def require_standing(contract: Contract, verb: Verb, actor: Actor) -> None:
+    """Let `actor` ask for `verb` on `contract` at all, whatever state the contract is in.
 
-    Raises WrongRole, NotYourContract (403), and what the table names (400, 404).
+    Raises WrongRole, NotYourContract (403).
     """
     rule = RULES[verb]
     if actor.role not in rule.roles:
@@ -318,6 +318,14 @@ def require(contract: Contract, verb: Verb, actor: Actor) -> None:
             raise NotYourContract
         case "seller" if contract.seller != actor.key:
             raise NotYourContract
+
+
+def require(contract: Contract, verb: Verb, actor: Actor) -> None:
+    """Let `actor` do `verb` on `contract` now, or raise the refusal that fits best.
+
+    Raises WrongRole, NotYourContract (403), and what the table names (400, 404).
+    """
+    require_standing(contract, verb, actor)
     refused = refusal(contract, verb)
     if refused is not None:
         raise refused

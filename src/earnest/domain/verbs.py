@@ -27,11 +27,10 @@ from earnest.domain.pricing import price
 from earnest.domain.rules import (
     NotFunded,
     NothingHeld,
-    NotYourContract,
     ReleaseNotRequested,
     Verb,
-    WrongRole,
     require,
+    require_standing,
 )
 from earnest.errors import Refused
 from earnest.ids import Ids
@@ -288,7 +287,8 @@ def update_status(
     `shown` is the status that the contract has in the marketplace's words now, `wanted` one of
     Pending, Started, Ongoing, Completed, Canceled. Raises InvalidTransition.
     """
-    require_seller(contract, actor)
+    # Whose contract it is comes before the question what its status is.
+    require_standing(contract, Verb.WORK_ON, actor)
     match shown, wanted:
         case "Pending", "Started":
             return approve(contract, business, actor, now, ids)
@@ -299,14 +299,6 @@ def update_status(
         case (("Pending" | "Started" | "Ongoing"), "Canceled"):
             return cancel(contract, actor, now, ids)
     raise InvalidTransition(f"Invalid status transition from {shown} to {wanted}")
-
-
-def require_seller(contract: Contract, actor: Actor) -> None:
-    """Ownership comes before the question what the contract's status is."""
-    if actor.role is not Role.FREELANCER:
-        raise WrongRole
-    if contract.seller != actor.key:
-        raise NotYourContract
 
 
 def _cancelled(contract: Contract, by: str, now: datetime) -> Contract:
