@@ -1,7 +1,7 @@
 """/api/admin/categories and /api/admin/skills (spec 4.3, D17). Everybody reads, admins write."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -21,6 +21,8 @@ from earnest.web.idempotency import carry_out, once, reply, respond
 
 NAME_CHARACTERS_MAX = 100
 ADMINS = [only(Role.ADMIN)]
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class LabelName(msgspec.Struct):
@@ -73,116 +75,74 @@ def _name(data: JSONBody[LabelName]) -> str:
     return name
 
 
-async def _every(request: EarnestRequest, shelf: catalog.Shelf) -> Labels:
-    async with request.app.state.pool.connection() as conn:
-        return Labels(True, [_document(one) for one in await catalog.every(conn, shelf)])
+def _called(name: str, description: str) -> Callable[[Handler], Handler]:
+    """Name a handler that is made for each shelf: the API's description speaks of it so."""
+
+    def rename(handler: Handler) -> Handler:
+        handler.__name__, handler.__doc__ = name, description
+        return handler
+
+    return rename
 
 
-@post("/add-category", status_code=201, guards=ADMINS)
-async def add_category(request: EarnestRequest, data: JSONBody[LabelName]) -> Response[LabelSaved]:
-    """A new category."""
-    name = _name(data)
-    return await _change(
-        request, 201, "Category added", lambda conn: catalog.add(conn, CATEGORY, name)
+def _router(shelf: catalog.Shelf, several: str, in_paths: str) -> Router:
+    """The routes of one shelf. `in_paths`: what they call one label, `skills` for a skill (D17)."""
+    one = shelf.noun.lower()
+
+    @post(f"/add-{in_paths}", status_code=201, guards=ADMINS)
+    @_called(f"add_{one}", f"A new {one}.")
+    async def add(request: EarnestRequest, data: JSONBody[LabelName]) -> Response[LabelSaved]:
+        name = _name(data)
+        return await _change(
+            request, 201, f"{shelf.noun} added", lambda conn: catalog.add(conn, shelf, name)
+        )
+
+    @get(f"/get-{several}")
+    @_called(f"get_{several}", f"All {several}, the unlisted ones too.")
+    async def every(request: EarnestRequest) -> Labels:
+        async with request.app.state.pool.connection() as conn:
+            return Labels(True, [_document(label) for label in await catalog.every(conn, shelf)])
+
+    @put(f"/edit-{in_paths}/{{label_id:str}}", guards=ADMINS)
+    @_called(f"edit_{one}", f"Rename a {one}.")
+    async def edit(
+        request: EarnestRequest, label_id: FromPath[str], data: JSONBody[LabelName]
+    ) -> Response[LabelSaved]:
+        label, name = parse_public_id(label_id, "id"), _name(data)
+        return await _change(
+            request,
+            200,
+            f"{shelf.noun} updated",
+            lambda conn: catalog.rename(conn, shelf, label, name),
+        )
+
+    async def set_listed(
+        request: EarnestRequest, label_id: str, *, is_listed: bool
+    ) -> Response[LabelSaved]:
+        label = parse_public_id(label_id, "id")
+        return await _change(
+            request,
+            200,
+            f"{shelf.noun} {'listed' if is_listed else 'unlisted'}",
+            lambda conn: catalog.set_listed(conn, shelf, label, is_listed=is_listed),
+        )
+
+    @put(f"/list-{in_paths}/{{label_id:str}}", guards=ADMINS)
+    @_called(f"list_{one}", f"Offer a {one} again.")
+    async def list_again(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
+        return await set_listed(request, label_id, is_listed=True)
+
+    @put(f"/unlist-{in_paths}/{{label_id:str}}", guards=ADMINS)
+    @_called(f"unlist_{one}", f"Offer a {one} no longer.")
+    async def unlist(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
+        return await set_listed(request, label_id, is_listed=False)
+
+    return Router(
+        f"/api/admin/{several}",
+        route_handlers=[add, every, edit, list_again, unlist],
+        tags=["Categories and skills"],
     )
 
 
-@get("/get-categories")
-async def get_categories(request: EarnestRequest) -> Labels:
-    """All categories, the unlisted ones too."""
-    return await _every(request, CATEGORY)
-
-
-@put("/edit-category/{label_id:str}", guards=ADMINS)
-async def edit_category(
-    request: EarnestRequest, label_id: FromPath[str], data: JSONBody[LabelName]
-) -> Response[LabelSaved]:
-    """Rename a category."""
-    label, name = parse_public_id(label_id, "id"), _name(data)
-    return await _change(
-        request, 200, "Category updated", lambda conn: catalog.rename(conn, CATEGORY, label, name)
-    )
-
-
-@put("/list-category/{label_id:str}", guards=ADMINS)
-async def list_category(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
-    """Offer a category again."""
-    label = parse_public_id(label_id, "id")
-    return await _change(
-        request,
-        200,
-        "Category listed",
-        lambda conn: catalog.set_listed(conn, CATEGORY, label, is_listed=True),
-    )
-
-
-@put("/unlist-category/{label_id:str}", guards=ADMINS)
-async def unlist_category(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
-    """Offer a category no longer."""
-    label = parse_public_id(label_id, "id")
-    return await _change(
-        request,
-        200,
-        "Category unlisted",
-        lambda conn: catalog.set_listed(conn, CATEGORY, label, is_listed=False),
-    )
-
-
-@post("/add-skills", status_code=201, guards=ADMINS)
-async def add_skill(request: EarnestRequest, data: JSONBody[LabelName]) -> Response[LabelSaved]:
-    """A new skill."""
-    name = _name(data)
-    return await _change(request, 201, "Skill added", lambda conn: catalog.add(conn, SKILL, name))
-
-
-@get("/get-skills")
-async def get_skills(request: EarnestRequest) -> Labels:
-    """All skills, the unlisted ones too."""
-    return await _every(request, SKILL)
-
-
-@put("/edit-skills/{label_id:str}", guards=ADMINS)
-async def edit_skill(
-    request: EarnestRequest, label_id: FromPath[str], data: JSONBody[LabelName]
-) -> Response[LabelSaved]:
-    """Rename a skill."""
-    label, name = parse_public_id(label_id, "id"), _name(data)
-    return await _change(
-        request, 200, "Skill updated", lambda conn: catalog.rename(conn, SKILL, label, name)
-    )
-
-
-@put("/list-skills/{label_id:str}", guards=ADMINS)
-async def list_skill(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
-    """Offer a skill again."""
-    label = parse_public_id(label_id, "id")
-    return await _change(
-        request,
-        200,
-        "Skill listed",
-        lambda conn: catalog.set_listed(conn, SKILL, label, is_listed=True),
-    )
-
-
-@put("/unlist-skills/{label_id:str}", guards=ADMINS)
-async def unlist_skill(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
-    """Offer a skill no longer."""
-    label = parse_public_id(label_id, "id")
-    return await _change(
-        request,
-        200,
-        "Skill unlisted",
-        lambda conn: catalog.set_listed(conn, SKILL, label, is_listed=False),
-    )
-
-
-categories_router = Router(
-    "/api/admin/categories",
-    route_handlers=[add_category, get_categories, edit_category, list_category, unlist_category],
-    tags=["Categories and skills"],
-)
-skills_router = Router(
-    "/api/admin/skills",
-    route_handlers=[add_skill, get_skills, edit_skill, list_skill, unlist_skill],
-    tags=["Categories and skills"],
-)
+categories_router = _router(CATEGORY, "categories", "category")
+skills_router = _router(SKILL, "skills", "skills")
