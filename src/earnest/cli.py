@@ -134,7 +134,7 @@ def psql(
 def create(
     *, email: str, password: str, name: str = "", data: Data = None, as_json: AsJson = False
 ) -> None:
-    """Make an administrator account.
+    """Make an administrator account; the audit trail tells of it.
 
     Parameters
     ----------

@@ -18,6 +18,9 @@ from earnest.store.db import Pool
 from earnest.store.mail import Letter
 
 CODE_DIGITS = 6
+TYPING_SECONDS = 30
+"""A code that has less than this to live when it could be mailed would only come too late."""
+NOTICE_SECONDS = 24 * 3600
 EMAIL_CHARACTERS_MAX = 254
 _EMAIL = re.compile(
     r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
@@ -190,9 +193,10 @@ def _letter_with_code(email: str, canonical: str, code: str) -> Letter:
         subject="Your code",
         body=(
             f"Your code is {code}.\n\n"
-            f"It is good for {accounts.CODE_SECONDS // 60} minutes. If you did not ask for an "
-            "account, ignore this letter: nothing happens without the code.\n"
+            f"It is good for {accounts.CODE_SECONDS // 60} minutes from when it was asked for. If "
+            "that was not you, ignore this letter: nothing happens without the code.\n"
         ),
+        useful_seconds=accounts.CODE_SECONDS - TYPING_SECONDS,
         code=code,
     )
 
@@ -206,4 +210,5 @@ def _letter_already_there(email: str, canonical: str) -> Letter:
             "Somebody, probably you, tried to register with this address. It has an account "
             "already: sign in with it. If it was not you, there is nothing to do.\n"
         ),
+        useful_seconds=NOTICE_SECONDS,
     )

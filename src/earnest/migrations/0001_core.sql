@@ -53,7 +53,9 @@ CREATE TABLE party (
     CONSTRAINT party_in_business UNIQUE (business_id, id)
 );
 
--- How a party signs in. Role and party never change; status is read on every request.
+-- How a party signs in. Role and party never change (privileges and trigger below); status is
+-- read on every request. An administrator's login comes with an event admin.created whose
+-- subject is party:PUBLIC_ID, in the same database transaction: `earnest verify` asks for it.
 CREATE TABLE login (
     party_id bigint PRIMARY KEY,
     role text NOT NULL,
@@ -447,11 +449,21 @@ FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 CREATE TRIGGER contract_terms_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON contract_terms
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 
+CREATE FUNCTION refuse_new_role() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'a login keeps its role and its party: make another account'
+    USING ERRCODE = 'insufficient_privilege';
+END $$;
+
+CREATE TRIGGER login_role_fixed BEFORE UPDATE OF party_id, role ON login
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_new_role();
+
 GRANT USAGE ON SCHEMA public TO earnest_app;
 GRANT USAGE ON SEQUENCE object_key, entry_key, contract_number TO earnest_app;
 GRANT SELECT, INSERT ON transfer, event, provider_event, contract_terms TO earnest_app;
-GRANT SELECT, INSERT, UPDATE ON contract, payment, balance, rollup, party, login,
+GRANT SELECT, INSERT, UPDATE ON contract, payment, balance, rollup, party,
 category, skill, job, business TO earnest_app;
+GRANT SELECT, INSERT, UPDATE (status, password_hash, updated_at) ON login TO earnest_app;
 GRANT SELECT, INSERT, DELETE ON application, job_skill, idempotency_key TO earnest_app;
 GRANT SELECT, UPDATE ON business_clock, ledger_horizon TO earnest_app;
 GRANT SELECT ON provider_account, contract_document TO earnest_app;

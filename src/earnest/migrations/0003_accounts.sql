@@ -42,7 +42,9 @@ CREATE INDEX refresh_token_by_session ON refresh_token (session_id);
 CREATE INDEX refresh_token_to_purge ON refresh_token (expires_at);
 
 -- Letters to people. The sandbox mailbox reads the same rows. `code` and `link` repeat what the
--- text contains; all three are emptied once a letter left a production server.
+-- text contains; in production all three are emptied once a letter was sent or given up.
+-- `useful_until` is business time, as the codes are; a letter not sent by then never is. Given up
+-- for that or after too many tries, it has `failed_at` and the reason in `last_error`.
 CREATE TABLE mail (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     recipient text NOT NULL,
@@ -52,6 +54,7 @@ CREATE TABLE mail (
     code text,
     link text,
     created_at timestamptz NOT NULL,
+    useful_until timestamptz NOT NULL,
     due_at timestamptz NOT NULL DEFAULT now(),
     attempts integer NOT NULL DEFAULT 0,
     sent_at timestamptz,
@@ -60,5 +63,6 @@ CREATE TABLE mail (
 );
 CREATE INDEX mail_by_recipient ON mail (recipient_canonical, id DESC);
 CREATE INDEX mail_due ON mail (due_at) WHERE sent_at IS NULL AND failed_at IS NULL;
+CREATE INDEX mail_outdated ON mail (useful_until) WHERE sent_at IS NULL AND failed_at IS NULL;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON registration, session, refresh_token, mail TO earnest_app;

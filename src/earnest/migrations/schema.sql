@@ -376,6 +376,14 @@ BEGIN
     RETURN lost;
 END $$;
 
+CREATE FUNCTION public.refuse_new_role() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'a login keeps its role and its party: make another account'
+    USING ERRCODE = 'insufficient_privilege';
+END $$;
+
 CREATE FUNCTION public.refuse_rewrite() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -521,6 +529,7 @@ CREATE TABLE public.mail (
     code text,
     link text,
     created_at timestamp with time zone NOT NULL,
+    useful_until timestamp with time zone NOT NULL,
     due_at timestamp with time zone DEFAULT now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     sent_at timestamp with time zone,
@@ -784,6 +793,8 @@ CREATE INDEX mail_by_recipient ON public.mail USING btree (recipient_canonical, 
 
 CREATE INDEX mail_due ON public.mail USING btree (due_at) WHERE ((sent_at IS NULL) AND (failed_at IS NULL));
 
+CREATE INDEX mail_outdated ON public.mail USING btree (useful_until) WHERE ((sent_at IS NULL) AND (failed_at IS NULL));
+
 CREATE INDEX payment_by_contract ON public.payment USING btree (contract_id);
 
 CREATE UNIQUE INDEX payment_one_open_per_job ON public.payment USING btree (job_id) WHERE (state = ANY (ARRAY['opening'::text, 'open'::text, 'processing'::text]));
@@ -817,6 +828,8 @@ CREATE INDEX session_expiry_idx ON sandbox.session USING btree (expires_at) WHER
 CREATE TRIGGER contract_terms_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.contract_terms FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
 
 CREATE TRIGGER event_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.event FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
+
+CREATE TRIGGER login_role_fixed BEFORE UPDATE OF party_id, role ON public.login FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_new_role();
 
 CREATE TRIGGER provider_event_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.provider_event FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
 
@@ -927,7 +940,13 @@ GRANT SELECT,INSERT,DELETE ON TABLE public.job_skill TO earnest_app;
 
 GRANT SELECT,UPDATE ON TABLE public.ledger_horizon TO earnest_app;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE public.login TO earnest_app;
+GRANT SELECT,INSERT ON TABLE public.login TO earnest_app;
+
+GRANT UPDATE(status) ON TABLE public.login TO earnest_app;
+
+GRANT UPDATE(password_hash) ON TABLE public.login TO earnest_app;
+
+GRANT UPDATE(updated_at) ON TABLE public.login TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.mail TO earnest_app;
 

@@ -1,13 +1,15 @@
 """**Accounts**: who may sign in, and registrations that wait for their code.
 
 Invariant: one login per canonical e-mail address (`login_email_unique`); a login is made from a
-registration row, or by the operator, never from what a caller sends. A code is compared at most
-TRIES_MAX times: a try is taken before the comparison, in a statement of its own.
+registration row, or by the operator, never from what a caller sends. No administrator without
+an audit event (invariant 26). A code is compared at most TRIES_MAX times: a try is taken before
+the comparison, in a statement of its own.
 """
 
 import asyncpg
 import msgspec
 
+from earnest.domain.audit import canonical
 from earnest.domain.business import MARKETPLACE
 from earnest.domain.party import Role
 from earnest.errors import Conflict, Forbidden, Unauthenticated
@@ -16,6 +18,9 @@ from earnest.store import keys
 
 CODE_SECONDS = 5 * 60
 TRIES_MAX = 5
+ADMIN_CREATED = "admin.created"
+SETUP = "setup"
+"""The actor of what the operator does on the command line: nobody with an account."""
 
 
 class Registration(msgspec.Struct, frozen=True):
@@ -115,6 +120,15 @@ INSERT INTO login (party_id, role, email_canonical, password_hash, created_at, u
 VALUES ($1, $2, $3, $4, $5, $5)
 """
 
+# The only event of its commit, so its id is the commit's id; it belongs to no contract's chain.
+INSERT_EVENT = """
+WITH drawn AS (SELECT nextval('entry_key') AS id)
+INSERT INTO event (
+    id, commit_id, contract_id, seq, subject, type, actor, recorded_at, body, hash
+)
+SELECT drawn.id, drawn.id, NULL, NULL, $1, $2, $3, $4, $5, NULL FROM drawn
+"""
+
 
 def require_active(status: str | None) -> None:
     """Raises Unauthenticated for a login that is gone, Forbidden for one that is blocked."""
@@ -194,7 +208,12 @@ async def create(
     role: Role,
     password_hash: str,
 ) -> PublicId:
-    """A party of the marketplace that can sign in. Raises Conflict for a taken address."""
+    """A party of the marketplace that can sign in, within the caller's database transaction.
+
+    The audit trail tells of an administrator: event `admin.created` by `setup`, whose subject is
+    `party:PUBLIC_ID` and whose body is `{"email": ...}`. Raises Conflict for a taken address;
+    then, as after any error, the caller rolls back and nothing of it stays.
+    """
     fresh = await keys.draw(conn)
     try:
         await conn.execute(
@@ -205,6 +224,9 @@ async def create(
         if error.constraint_name == "login_email_unique":
             raise Conflict("User already exist") from None
         raise
+    if role == Role.ADMIN:
+        subject, body = f"party:{fresh.public_id}", canonical({"email": email_canonical})
+        await conn.execute(INSERT_EVENT, subject, ADMIN_CREATED, SETUP, fresh.at, body)
     return fresh.public_id
 
 

@@ -1,7 +1,10 @@
 """Outgoing **mail**: a letter is a row, written in the database transaction that causes it.
 
 The worker sends what is due; without an SMTP server (sandbox) the row in the mailbox is all
-there is. Real time, not business time, decides when a letter is due.
+there is. Real time, not business time, decides when a letter is due. Business time decides until
+when it is useful, for the codes and links in it live by that clock.
+
+Invariant: a letter is sent while it is useful, or never; the mailbox shows it all the same.
 """
 
 from datetime import datetime
@@ -12,27 +15,35 @@ import msgspec
 ATTEMPTS_MAX = 6
 LEASE_SECONDS = 120
 RETRY_SECONDS = (30, 120, 600, 3600, 6 * 3600)
+OUTDATED_MAX = 1000
+OUTDATED = "not sent while it was useful"
 
 
 class Letter(msgspec.Struct, frozen=True):
-    """What somebody gets to read. `code` and `link` repeat what stands in `body`."""
+    """What somebody gets to read. `code` and `link` repeat what stands in `body`.
+
+    Its writer says for how many seconds of business time it is worth sending: while what it
+    offers still works, or at least for longer than a mail server is down on a bad day.
+    """
 
     recipient: str
     recipient_canonical: str
     subject: str
     body: str
+    useful_seconds: int
     code: str | None = None
     link: str | None = None
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A leased letter: `attempts` counts this one."""
+    """A leased letter: `attempts` counts this one. `useful_seconds` are left of its use."""
 
     key: int
     recipient: str
     subject: str
     body: str
     attempts: int
+    useful_seconds: float
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -47,8 +58,11 @@ class Received(msgspec.Struct, frozen=True):
 
 
 QUEUE = """
-INSERT INTO mail (recipient, recipient_canonical, subject, body, code, link, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, business_now())
+INSERT INTO mail (
+    recipient, recipient_canonical, subject, body, code, link, created_at, useful_until
+) VALUES (
+    $1, $2, $3, $4, $5, $6, business_now(), business_now() + make_interval(secs => $7)
+)
 """
 
 MAILBOX = """
@@ -65,16 +79,43 @@ UPDATE mail SET attempts = attempts + 1, due_at = now() + make_interval(secs => 
 WHERE id IN (
     SELECT id FROM mail
     WHERE sent_at IS NULL AND failed_at IS NULL AND due_at <= now()
+    AND useful_until > business_now()
     ORDER BY due_at
     LIMIT $1
     FOR UPDATE SKIP LOCKED
 )
-RETURNING id AS key, recipient, subject, body, attempts
+RETURNING
+    id AS key,
+    recipient,
+    subject,
+    body,
+    attempts,
+    extract(EPOCH FROM useful_until - business_now())::double precision AS useful_seconds
 """
 
+# A letter that is not due now is leased, or waits for its next try: its time will come.
+GIVE_UP_OUTDATED = """
+UPDATE mail SET
+    failed_at = now(),
+    last_error = concat_ws(': ', $2::text, nullif(last_error, '')),
+    body = CASE WHEN $3 THEN '' ELSE body END,
+    code = CASE WHEN $3 THEN NULL ELSE code END,
+    link = CASE WHEN $3 THEN NULL ELSE link END
+WHERE id IN (
+    SELECT id FROM mail
+    WHERE sent_at IS NULL AND failed_at IS NULL AND due_at <= now()
+    AND useful_until <= business_now()
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING id
+"""
+
+# The mail server has it, whatever another worker made of it once the lease was over.
 SENT = """
 UPDATE mail SET
     sent_at = now(),
+    failed_at = NULL,
     body = CASE WHEN $2 THEN '' ELSE body END,
     code = CASE WHEN $2 THEN NULL ELSE code END,
     link = CASE WHEN $2 THEN NULL ELSE link END
@@ -86,7 +127,12 @@ UPDATE mail SET due_at = now() + make_interval(secs => $2), last_error = $3 WHER
 """
 
 GIVE_UP = """
-UPDATE mail SET failed_at = now(), last_error = $2, body = '', code = NULL, link = NULL
+UPDATE mail SET
+    failed_at = now(),
+    last_error = $2,
+    body = CASE WHEN $3 THEN '' ELSE body END,
+    code = CASE WHEN $3 THEN NULL ELSE code END,
+    link = CASE WHEN $3 THEN NULL ELSE link END
 WHERE id = $1
 """
 
@@ -101,6 +147,7 @@ async def queue(conn: asyncpg.Connection, letter: Letter) -> None:
         letter.body,
         letter.code,
         letter.link,
+        letter.useful_seconds,
     )
 
 
@@ -111,9 +158,17 @@ async def mailbox(conn: asyncpg.Connection, recipient_canonical: str) -> list[Re
 
 
 async def lease(conn: asyncpg.Connection, letters_max: int = 20) -> list[Due]:
-    """Letters to send now, each for this caller alone until the lease ends."""
+    """Letters to send now, each for this caller alone until the lease ends, most pressing first."""
     rows = await conn.fetch(LEASE, letters_max, LEASE_SECONDS)
-    return [Due(**row) for row in rows]
+    return sorted((Due(**row) for row in rows), key=lambda letter: letter.useful_seconds)
+
+
+async def give_up_outdated(conn: asyncpg.Connection, *, forget: bool) -> int:
+    """Put aside letters that are useful no more, OUTDATED_MAX at most; how many.
+
+    `forget` empties what they said (production).
+    """
+    return len(await conn.fetch(GIVE_UP_OUTDATED, OUTDATED_MAX, OUTDATED, forget))
 
 
 async def sent(conn: asyncpg.Connection, key: int, *, forget: bool) -> None:
@@ -121,9 +176,14 @@ async def sent(conn: asyncpg.Connection, key: int, *, forget: bool) -> None:
     await conn.execute(SENT, key, forget)
 
 
-async def failed(conn: asyncpg.Connection, letter: Due, error: str, *, permanent: bool) -> None:
-    """The mail server did not take it: try again later, or give up."""
+async def failed(
+    conn: asyncpg.Connection, letter: Due, error: str, *, permanent: bool, forget: bool
+) -> None:
+    """The mail server did not get it or not take it: try again later, or give up.
+
+    `forget` empties what it said once it is given up (production).
+    """
     if permanent or letter.attempts >= ATTEMPTS_MAX:
-        await conn.execute(GIVE_UP, letter.key, error)
+        await conn.execute(GIVE_UP, letter.key, error, forget)
     else:
         await conn.execute(RETRY, letter.key, RETRY_SECONDS[letter.attempts - 1], error)

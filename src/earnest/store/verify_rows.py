@@ -1,4 +1,4 @@
-"""What the database itself must guarantee: privileges, tenants, ids, accounts (21, 23, 25, 26)."""
+"""What the database itself must guarantee: privileges, tenants, ids (21, 23, 25)."""
 
 from earnest.store.invariant import Check
 
@@ -198,47 +198,6 @@ ORDER BY 1
 LIMIT 1
 """
 
-EMAIL_ONCE = """
-SELECT max(l.party_id)::text, min(l.email_canonical), 'one account', format('%s', count(*))
-FROM login AS l
-GROUP BY lower(l.email_canonical)
-HAVING count(*) > 1
-ORDER BY 1
-LIMIT 1
-"""
-
-EMAIL_IS_CANONICAL = """
-SELECT l.party_id::text, p.public_id, format('the canonical form of %s', p.email),
-    l.email_canonical
-FROM login AS l
-LEFT JOIN party AS p ON p.id = l.party_id
-WHERE l.email_canonical IS DISTINCT FROM lower(p.email)
-ORDER BY l.party_id
-LIMIT 1
-"""
-
-# Roles are fixed, so everybody still is what a row once took them for.
-ROLE_IS_FIXED = """
-SELECT l.party_id::text, NULL, format('role %s', cast_as.role), l.role
-FROM (
-    SELECT c.buyer_id AS party_id, 'client' AS role FROM contract AS c
-    UNION
-    SELECT c.seller_id, 'freelancer' FROM contract AS c
-    UNION
-    SELECT p.buyer_id, 'client' FROM payment AS p
-    UNION
-    SELECT p.seller_id, 'freelancer' FROM payment AS p
-    UNION
-    SELECT j.client_id, 'client' FROM job AS j
-    UNION
-    SELECT a.freelancer_id, 'freelancer' FROM application AS a
-) AS cast_as
-INNER JOIN login AS l ON l.party_id = cast_as.party_id
-WHERE l.role <> cast_as.role
-ORDER BY l.party_id
-LIMIT 1
-"""
-
 CHECKS = (
     Check(
         21,
@@ -294,7 +253,4 @@ CHECKS = (
         ONE_LIVE_CONTRACT_PER_JOB,
     ),
     Check(25, "a job has at most one payment under way", "payment", ONE_OPEN_PAYMENT_PER_JOB),
-    Check(26, "an e-mail address has one account", "login", EMAIL_ONCE),
-    Check(26, "an account is found under its own address", "login", EMAIL_IS_CANONICAL),
-    Check(26, "nobody's role changed", "login", ROLE_IS_FIXED),
 )

@@ -3,13 +3,16 @@
 `smtp://user:password@host:587` speaks STARTTLS, `smtps://` TLS from the first byte; without
 either, only a server on loopback is spoken to. `?from=` in the URL names the sender. A letter is
 leased before it is sent, so two workers do not send it twice; a worker that dies between sending
-and reporting does: a second copy of a code is better than none.
+and reporting does: a second copy of a code is better than none. A letter that is useful no more
+is put aside, whether the server was away, was slow, or was only configured now.
 """
 
 import asyncio
 import ipaddress
+import logging
 import smtplib
 import ssl
+import time
 from email.message import EmailMessage
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -19,6 +22,8 @@ from earnest.settings import Settings
 from earnest.store import mail
 from earnest.store.db import Pool
 from earnest.store.mail import Due
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 20
 ERROR_CHARACTERS_MAX = 500
@@ -64,38 +69,48 @@ def server_of(settings: Settings) -> Server | None:
 
 
 async def send_due(pool: Pool, settings: Settings) -> int:
-    """Send what is due, at most one lease of letters; how many were tried.
+    """Send what is due, at most one lease of letters; how many were tried or put aside.
 
     Without a mail server letters stay where they are: in the sandbox's mailbox.
     """
-    server = server_of(settings)
-    if server is None:
-        return 0
+    server, forget = server_of(settings), settings.is_production
     async with pool.connection() as conn:
-        letters = await mail.lease(conn)
-    if not letters:
-        return 0
-    outcomes = await asyncio.to_thread(_send, server, letters)
+        outdated = await mail.give_up_outdated(conn, forget=forget)
+        leased_at = time.monotonic()
+        letters = [] if server is None else await mail.lease(conn)
+    if outdated and (server is not None or forget):
+        log.warning("letters not sent while they were useful: %d", outdated)
+    if server is None or not letters:
+        return outdated
+    outcomes = await asyncio.to_thread(_send, server, letters, leased_at)
     async with pool.connection() as conn:
         for outcome in outcomes:
             if outcome.error:
                 error = outcome.error[:ERROR_CHARACTERS_MAX]
-                await mail.failed(conn, outcome.letter, error, permanent=outcome.permanent)
+                await mail.failed(
+                    conn, outcome.letter, error, permanent=outcome.permanent, forget=forget
+                )
             else:
-                await mail.sent(conn, outcome.letter.key, forget=settings.is_production)
-    return len(letters)
+                await mail.sent(conn, outcome.letter.key, forget=forget)
+    return outdated + len(letters)
 
 
 # -- in a thread ----------------------------------------------------------------------------
 
 
-def _send(server: Server, letters: list[Due]) -> list[Outcome]:
-    """One connection for all letters; what breaks it is the outcome of those that remain."""
+def _send(server: Server, letters: list[Due], leased_at: float) -> list[Outcome]:
+    """One connection for all letters; what breaks it is the outcome of those that remain.
+
+    `leased_at` is the monotonic time since which they lose their use.
+    """
     outcomes: list[Outcome] = []
     try:
         with _connect(server) as connection:
             for letter in letters:
-                outcomes.append(_send_one(connection, server, letter))  # noqa: PERF401
+                if time.monotonic() - leased_at < letter.useful_seconds:
+                    outcomes.append(_send_one(connection, server, letter))
+                else:
+                    outcomes.append(Outcome(letter, mail.OUTDATED, permanent=True))
     except (OSError, smtplib.SMTPException, ssl.SSLError) as error:
         told = len(outcomes)
         outcomes += [Outcome(letter, _words(error)) for letter in letters[told:]]
