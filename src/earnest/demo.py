@@ -3,11 +3,19 @@
 Nothing here knows the inside: the story is made with the requests that any client would send,
 so what it prints is what the product does. A data directory that has the story already is
 served as it is.
+
+Invariant: the story is told once. Two demos at once on a data directory take turns; after an
+interruption the same requests are sent again, with the same idempotency keys.
 """
 
 import asyncio
+import fcntl
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,6 +31,7 @@ PASSWORD = "Demo@123"  # noqa: S105  known to everybody, for a sandbox on this m
 OLGA = "olga@example.com"
 ALICE = "alice@example.com"
 BOB = "bob@example.com"
+LAST_TITLE = "Poster for a concert"
 
 
 class StoryFailed(CannotServe):
@@ -37,9 +46,10 @@ class Person(msgspec.Struct):
     id: str
     client: httpx.Client
 
-    def send(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON answer to one request, which must succeed."""
-        return _answer(self.client.request(method, path, json=body))
+    def send(self, method: str, path: str, body: Any = None, key: str = "") -> Any:
+        """The JSON answer to one request, which must succeed; done once if it has a `key`."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return _answer(self.client.request(method, path, json=body, headers=headers))
 
 
 def run(settings: Settings, *, host: str, port: int) -> None:
@@ -48,9 +58,11 @@ def run(settings: Settings, *, host: str, port: int) -> None:
         raise CannotServe("The demo has accounts with a known password: not for production.")
 
     def tell(url: str, complete: Settings) -> None:
-        asyncio.run(pooled(complete, _make_olga))
         with httpx.Client(base_url=url, timeout=30, trust_env=False) as anybody:
-            for line in _story(anybody, url):
+            with _one_at_a_time(settings.data_dir):
+                asyncio.run(pooled(complete, _make_olga))
+                lines = _story(anybody, url)
+            for line in lines:
                 print(line, flush=True)
             print(
                 f"  # check the books, while it runs\n"
@@ -70,6 +82,14 @@ def run(settings: Settings, *, host: str, port: int) -> None:
     )
 
 
+@contextmanager
+def _one_at_a_time(data_dir: Path) -> Iterator[None]:
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (data_dir / "story.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 async def _make_olga(pool: Any) -> None:
     try:
         await create_admin(pool, OLGA, PASSWORD, "Olga")
@@ -80,12 +100,12 @@ async def _make_olga(pool: Any) -> None:
 def _story(anybody: httpx.Client, url: str) -> list[str]:
     olga = _sign_in(anybody, OLGA)
     assert olga is not None
-    alice, bob = _sign_in(anybody, ALICE), _sign_in(anybody, BOB)
-    if alice is None or bob is None:
-        alice = _sign_up(anybody, "Alice", ALICE, "client")
-        bob = _sign_up(anybody, "Bob", BOB, "freelancer")
+    alice = _sign_in(anybody, ALICE) or _sign_up(anybody, "Alice", ALICE, "client")
+    bob = _sign_in(anybody, BOB) or _sign_up(anybody, "Bob", BOB, "freelancer")
+    contracts = _contracts(alice)
+    if not any(_is_last_chapter(contract) for contract in contracts):
         _make_history(alice, bob, olga)
-    contracts = alice.send("GET", f"/api/client/get-contracts/{alice.id}")["data"]
+        contracts = _contracts(alice)
     return [
         *_cast(alice, bob, olga),
         *_chapters(alice, bob, olga, contracts),
@@ -96,16 +116,29 @@ def _story(anybody: httpx.Client, url: str) -> list[str]:
 # -- making history ---------------------------------------------------------------------------
 
 
+def _contracts(alice: Person) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = alice.send("GET", f"/api/client/get-contracts/{alice.id}")["data"]
+    return found
+
+
+def _is_last_chapter(contract: dict[str, Any]) -> bool:
+    is_it: bool = contract["jobId"]["title"] == LAST_TITLE
+    return is_it and contract["releaseFundStatus"] != "NotRequested"
+
+
 def _make_history(alice: Person, bob: Person, olga: Person) -> None:
-    labels = {
-        "category": olga.send("POST", "/api/admin/categories/add-category", {"name": "Design"}),
-        "skill": olga.send("POST", "/api/admin/skills/add-skills", {"name": "Illustration"}),
-    }
-    ids = {name: made["data"]["_id"] for name, made in labels.items()}
+    steps = count(1)
+
+    def tell(person: Person, method: str, path: str, body: Any = None) -> Any:
+        return person.send(method, path, body, key=f"story-{next(steps)}")
+
+    category = tell(olga, "POST", "/api/admin/categories/add-category", {"name": "Design"})
+    skill = tell(olga, "POST", "/api/admin/skills/add-skills", {"name": "Illustration"})
 
     def hire(title: str, rate: int) -> str:
         """A job that Bob applied for, a contract, paid for and approved; the contract's id."""
-        job = alice.send(
+        job = tell(
+            alice,
             "POST",
             "/api/client/job/create-job",
             {
@@ -114,45 +147,39 @@ def _make_history(alice: Person, bob: Person, olga: Person) -> None:
                 "rate": rate,
                 "experienceLevel": "Intermediate",
                 "location": "Pune",
-                "category": ids["category"],
-                "skills": [ids["skill"]],
+                "category": category["data"]["_id"],
+                "skills": [skill["data"]["_id"]],
             },
         )["job"]["_id"]
-        bob.send("POST", f"/api/freelancer/jobs/apply-job/{job}")
-        contract: str = alice.send(
-            "POST",
-            f"/api/client/create-contract/{job}",
-            {"freelancerId": bob.id, "amount": rate},
-        )["contract"]["_id"]
-        bob.send("POST", f"/api/freelancer/contract/approve-contract/{contract}/{bob.id}")
-        session = alice.send("POST", f"/api/client/job/payment/{job}", {"freelancerId": bob.id})[
-            "id"
-        ]
-        alice.send("POST", f"/sandbox/checkout/{session}/complete", {"outcome": "paid"})
+        tell(bob, "POST", f"/api/freelancer/jobs/apply-job/{job}")
+        wanted = {"freelancerId": bob.id, "amount": rate}
+        made = tell(alice, "POST", f"/api/client/create-contract/{job}", wanted)
+        contract: str = made["contract"]["_id"]
+        tell(bob, "POST", f"/api/freelancer/contract/approve-contract/{contract}/{bob.id}")
+        payment = f"/api/client/job/payment/{job}"
+        session = tell(alice, "POST", payment, {"freelancerId": bob.id})["id"]
+        tell(alice, "POST", f"/sandbox/checkout/{session}/complete", {"outcome": "paid"})
         return contract
 
     def work(contract: str, *statuses: str) -> None:
         for status in statuses:
             path = f"/api/freelancer/contract/update-status/{contract}"
-            bob.send("PUT", path, {"status": status})
+            tell(bob, "PUT", path, {"status": status})
 
     released = hire("Logo for a bakery", 50_000)
     work(released, "Ongoing", "Completed")
-    alice.send("PATCH", f"/api/client/release-fund/{released}")
-    olga.send("PUT", f"/api/admin/escrow/release-fund/{released}")
+    tell(alice, "PATCH", f"/api/client/release-fund/{released}")
+    tell(olga, "PUT", f"/api/admin/escrow/release-fund/{released}")
 
     refunded = hire("Menu for a restaurant", 20_000)
     work(refunded, "Ongoing")
-    alice.send("DELETE", f"/api/client/cancel-contract/{refunded}")
-    olga.send(
-        "PUT",
-        f"/api/admin/escrow/refund-client/{refunded}/{alice.id}",
-        {"cancelReason": "The restaurant will not open after all."},
-    )
+    tell(alice, "DELETE", f"/api/client/cancel-contract/{refunded}")
+    reason = {"cancelReason": "The restaurant will not open after all."}
+    tell(olga, "PUT", f"/api/admin/escrow/refund-client/{refunded}/{alice.id}", reason)
 
-    waiting = hire("Poster for a concert", 12_500)
+    waiting = hire(LAST_TITLE, 12_500)
     work(waiting, "Ongoing", "Completed")
-    alice.send("PATCH", f"/api/client/release-fund/{waiting}")
+    tell(alice, "PATCH", f"/api/client/release-fund/{waiting}")
 
 
 def _sign_up(anybody: httpx.Client, name: str, email: str, role: str) -> Person:
