@@ -1,19 +1,23 @@
 """Contracts C1 to C11 of the marketplace, each at its seed path and at its deployed one (D1)."""
 
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
+import asyncpg
 import msgspec
 from litestar import Response, Router, delete, get, patch, post, put
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from earnest.actions import contracts as actions
 from earnest.actions import payments
+from earnest.actions.contracts import Render
+from earnest.actions.core import Core
 from earnest.domain.business import MARKETPLACE
 from earnest.domain.money import CURRENCIES, parse_major
 from earnest.domain.party import Actor, Role
 from earnest.domain.projection import MARKETPLACE_STATUSES
 from earnest.errors import InvalidField
-from earnest.ids import parse_public_id
+from earnest.ids import PublicId, parse_public_id
 from earnest.marketplace import jobs as job_documents
 from earnest.marketplace.documents import (
     ContractDocument,
@@ -25,11 +29,14 @@ from earnest.marketplace.documents import (
 from earnest.marketplace.shapes import PAGE_ENTRIES_MAX, PAGE_MAX, Line, Message, given, page_number
 from earnest.store import accounts, contracts, jobs
 from earnest.store.contracts import Asked, Documented, Page
-from earnest.store.idempotency import Reply
+from earnest.store.idempotency import Once, Reply
 from earnest.web.auth import actor, only, reader
 from earnest.web.guard import Amount, EarnestRequest
 from earnest.web.idempotency import once, respond
 from earnest.web.wire import encode
+
+Act = Callable[[Core, Actor, PublicId, Once | None, Render], Awaitable[Reply]]
+Find = Callable[[asyncpg.Connection, PublicId, Page], Awaitable[list[Documented]]]
 
 
 class NewContract(msgspec.Struct):
@@ -87,10 +94,6 @@ async def create_contract(
     # The business's own limit is no larger than this; what binds is the job's rate.
     amount_minor = parse_major(data.amount, inr, "amount", 10**15)
 
-    def render(documented: Documented) -> Reply:
-        made = ContractMade("Job contract has been created", plain_contract(documented))
-        return Reply(201, encode(made))
-
     return respond(
         await payments.create_contract(
             request.app.state.core,
@@ -99,7 +102,7 @@ async def create_contract(
             parse_public_id(data.freelancerId, "freelancerId"),
             amount_minor,
             await once(request, caller, moves_money=True),  # parked money may be attached
-            render,
+            _made(201, "Job contract has been created"),
         )
     )
 
@@ -111,14 +114,8 @@ async def create_contract(
 async def cancel_contract(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Message]:
     """C2: either party ends the contract; what is held waits for an admin's refund."""
     caller = actor(request, Role.CLIENT, Role.FREELANCER)
-    return respond(
-        await actions.cancel(
-            request.app.state.core,
-            caller,
-            parse_public_id(contract_id, "contractId"),
-            await once(request, caller),
-            lambda _: Reply(200, encode(Message("Your job contract has been cancelled"))),
-        )
+    return await _told(
+        request, caller, actions.cancel, contract_id, "Your job contract has been cancelled"
     )
 
 
@@ -134,8 +131,7 @@ async def is_created(
     """C3: the live contract of this job and client, or null."""
     viewer = await reader(request)
     job, client = parse_public_id(job_id, "jobId"), parse_public_id(client_id, "clientId")
-    async with request.app.state.pool.connection() as conn:
-        await _require_active(conn, viewer)
+    async with _reading(request, viewer) as conn:
         found = await contracts.of_job(conn, job, client)
     return ContractOrNull(None if found is None else referenced_contract(found, viewer))
 
@@ -151,10 +147,7 @@ async def client_contracts(
     viewer = await reader(request)
     client = parse_public_id(client_id, "clientId")
     wanted = read_page(page, limit)
-    async with request.app.state.pool.connection() as conn:
-        await _require_active(conn, viewer)
-        found = await contracts.of_buyer(conn, client, wanted)
-        shown = await _with_whole_jobs(conn, found, viewer)
+    shown = await _with_whole_jobs(request, viewer, contracts.of_buyer, client, wanted)
     return ClientContracts(len(shown), shown)
 
 
@@ -167,8 +160,7 @@ async def all_contracts(
     """C5: every contract of the marketplace, newest first."""
     viewer = await reader(request)
     wanted = read_page(page, limit)
-    async with request.app.state.pool.connection() as conn:
-        await _require_active(conn, viewer)
+    async with _reading(request, viewer) as conn:
         found = await contracts.of_business(conn, MARKETPLACE, wanted)
     return AllContracts(
         [
@@ -182,14 +174,12 @@ async def all_contracts(
 async def request_release(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Message]:
     """C6: ask that the completed work be paid."""
     caller = actor(request, Role.CLIENT)
-    return respond(
-        await actions.request_release(
-            request.app.state.core,
-            caller,
-            parse_public_id(contract_id, "contractId"),
-            await once(request, caller),
-            lambda _: Reply(200, encode(Message("Fund release requested successfully."))),
-        )
+    return await _told(
+        request,
+        caller,
+        actions.request_release,
+        contract_id,
+        "Fund release requested successfully.",
     )
 
 
@@ -203,10 +193,6 @@ async def approve_contract(
     """C7: accept the contract: Pending becomes Started."""
     caller = actor(request, Role.FREELANCER)
 
-    def render(documented: Documented) -> Reply:
-        made = ContractMade("Contract has been approved", plain_contract(documented))
-        return Reply(200, encode(made))
-
     return respond(
         await actions.approve(
             request.app.state.core,
@@ -214,7 +200,7 @@ async def approve_contract(
             parse_public_id(contract_id, "contractId"),
             parse_public_id(freelancer_id, "freelancerId"),
             await once(request, caller),
-            render,
+            _made(200, "Contract has been approved"),
         )
     )
 
@@ -252,10 +238,7 @@ async def freelancer_contracts(
     viewer = await reader(request)
     freelancer = parse_public_id(freelancer_id, "freelancerId")
     wanted = read_page(page, limit)
-    async with request.app.state.pool.connection() as conn:
-        await _require_active(conn, viewer)
-        found = await contracts.of_seller(conn, freelancer, wanted)
-        shown = await _with_whole_jobs(conn, found, viewer)
+    shown = await _with_whole_jobs(request, viewer, contracts.of_seller, freelancer, wanted)
     return ContractList(len(shown), shown, shown)
 
 
@@ -285,8 +268,7 @@ async def completed_works(
     viewer = await reader(request)
     freelancer = parse_public_id(freelancer_id, "freelancerId")
     wanted = read_page(page, limit)
-    async with request.app.state.pool.connection() as conn:
-        await _require_active(conn, viewer)
+    async with _reading(request, viewer) as conn:
         found = await contracts.of_seller(conn, freelancer, wanted, completed=True)
     shown = [populated_contract(one, viewer) for one in found]
     return ContractList(len(shown), shown, shown)
@@ -295,11 +277,38 @@ async def completed_works(
 # -- what they share --------------------------------------------------------------------------
 
 
-async def _require_active(conn: Any, viewer: Actor | None) -> None:
-    """A caller who says who they are must still be somebody, and not blocked."""
-    if viewer is not None:
-        status = await accounts.get_status(conn, viewer.key, viewer.public_id)
-        accounts.require_active(status)
+async def _told(
+    request: EarnestRequest, caller: Actor, act: Act, contract_id: str, message: str
+) -> Response[Message]:
+    """Let `caller` act on one contract; the reply is a message alone."""
+    return respond(
+        await act(
+            request.app.state.core,
+            caller,
+            parse_public_id(contract_id, "contractId"),
+            await once(request, caller),
+            lambda _: Reply(200, encode(Message(message))),
+        )
+    )
+
+
+def _made(status: int, message: str) -> Render:
+    """The reply that shows a contract beside a message."""
+    return lambda documented: Reply(
+        status, encode(ContractMade(message, plain_contract(documented)))
+    )
+
+
+@asynccontextmanager
+async def _reading(
+    request: EarnestRequest, viewer: Actor | None
+) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to read with: who says who they are must still be somebody, and not blocked."""
+    async with request.app.state.pool.connection() as conn:
+        if viewer is not None:
+            status = await accounts.get_status(conn, viewer.key, viewer.public_id)
+            accounts.require_active(status)
+        yield conn
 
 
 def read_page(page: str | None, limit: str | None) -> Page:
@@ -311,11 +320,13 @@ def read_page(page: str | None, limit: str | None) -> Page:
 
 
 async def _with_whole_jobs(
-    conn: Any, found: list[Documented], viewer: Actor | None
+    request: EarnestRequest, viewer: Actor | None, find: Find, party: PublicId, wanted: Page
 ) -> list[ContractDocument]:
-    """Contracts whose jobs are whole documents (C4, C8)."""
-    keys = list({one.contract.job for one in found if one.contract.job is not None})
-    whole = {job.key: job_documents.plain(job) for job in await jobs.by_keys(conn, keys)}
+    """What `find` finds of `party`, the jobs as whole documents (C4, C8)."""
+    async with _reading(request, viewer) as conn:
+        found = await find(conn, party, wanted)
+        keys = list({one.contract.job for one in found if one.contract.job is not None})
+        whole = {job.key: job_documents.plain(job) for job in await jobs.by_keys(conn, keys)}
     return [
         populated_contract(
             one, viewer, job=whole.get(one.contract.job) if one.contract.job else None
