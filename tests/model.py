@@ -6,10 +6,14 @@ true. Amounts are paise; `day` is business time. D1 to D21 are the decisions of 
 """
 
 from collections import Counter
+from collections.abc import Callable
 from fractions import Fraction
-from math import floor
+from functools import wraps
+from typing import Concatenate, ParamSpec
 
 import msgspec
+
+from model_values import Application, Contract, Event, Job, Payment, half_up
 
 PATIENCE_DAYS = 14  # D20
 SELLERS_PART = {  # spec 3.4, of what is left after the fee
@@ -19,81 +23,33 @@ SELLERS_PART = {  # spec 3.4, of what is left after the fee
 }
 PAYABLE = ("open", "processing")
 TAKEN = ("captured", "parked", "refunded")
+Arguments = ParamSpec("Arguments")
+Method = Callable[Concatenate["Model", str, Arguments], int]
 
 
-def half_up(exact: Fraction) -> int:
-    return floor(exact + Fraction(1, 2))
+def request(method: Method[Arguments]) -> Method[Arguments]:
+    """A request of `who`. A blocked caller gets 403 at once, and nothing changes (spec 1.1)."""
 
+    @wraps(method)
+    def ask(
+        model: "Model", who: str, /, *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> int:
+        if who in model.blocked:
+            model.seen[f"{method.__name__} blocked"] += 1
+            return 403
+        status = method(model, who, *arguments, **named)
+        model.seen[f"{method.__name__} {status}"] += 1
+        return status
 
-class Job(msgspec.Struct):
-    client: str
-    rate: int
-    applied: set[str]
-
-
-class Contract(msgspec.Struct):
-    """`money`: none, held, requested, released, pending (a refund) or refunded."""
-
-    job: int
-    client: str
-    freelancer: str
-    amount: int
-    status: str = "Pending"
-    money: str = "none"
-    canceled_by: str | None = None
-    canceled_at: str = ""
-    completed_day: int = 0
-    refund_asked: bool = False
-    unclaimed: bool = False
-
-    @property
-    def live(self) -> bool:
-        return self.status != "Canceled"
-
-    @property
-    def paid(self) -> bool:
-        return self.money != "none"
-
-    @property
-    def held(self) -> int:
-        return self.amount if self.money in ("held", "requested", "pending") else 0
-
-    @property
-    def release_status(self) -> str:
-        if self.money in ("released", "refunded"):
-            return "Approved"
-        return "Requested" if self.money == "requested" else "NotRequested"
-
-    @property
-    def fee(self) -> int:
-        return half_up(Fraction(self.amount, 10))
-
-
-class Payment(msgspec.Struct):
-    """A checkout. `at_provider` is the payer's side of it, which we hear of by events only."""
-
-    job: int
-    client: str
-    freelancer: str
-    amount: int
-    opened_day: int
-    state: str = "open"
-    at_provider: str = "open"
-    contract: int | None = None
-    quarantined: bool = False
-
-
-class Event(msgspec.Struct, frozen=True):
-    """What the provider says of a payment. `amount` is None where it is the right one."""
-
-    id: str
-    payment: int
-    kind: str
-    amount: int | None = None
+    return ask
 
 
 class Model(msgspec.Struct):
+    """`seen` counts the requests by their name and what came of them."""
+
+    seen: Counter[str]
     jobs: list[Job] = []
+    applications: list[Application] = []
     contracts: list[Contract] = []
     payments: list[Payment] = []
     wallets: Counter[str] = msgspec.field(default_factory=Counter)
@@ -101,6 +57,8 @@ class Model(msgspec.Struct):
     suspense: int = 0
     day: int = 0
     inbox: set[str] = msgspec.field(default_factory=set)
+    blocked: set[str] = msgspec.field(default_factory=set)
+    refunds: str = "admin"
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -109,6 +67,10 @@ class Model(msgspec.Struct):
         found = [i for i, c in enumerate(self.contracts) if c.job == job and c.live]
         assert len(found) <= 1
         return found[0] if found else None
+
+    def applied(self, job: int) -> set[str]:
+        """Whose applications for the job are live."""
+        return {a.freelancer for a in self.applications if a.job == job and not a.withdrawn}
 
     def waiting(self, job: int, freelancer: str) -> Payment | None:
         """The job's payment that can still be paid, or was and found no contract; one for this
@@ -123,14 +85,42 @@ class Model(msgspec.Struct):
 
     # -- hiring -------------------------------------------------------------------------------
 
+    @request
     def apply(self, freelancer: str, job: int) -> int:
         if self.live(job) is not None:
             return 400
-        if freelancer in self.jobs[job].applied:
+        if freelancer in self.applied(job):
             return 409
-        self.jobs[job].applied.add(freelancer)
+        self.applications.append(Application(job, freelancer))
         return 201
 
+    @request
+    def withdraw(self, freelancer: str, application: int) -> int:
+        """A contract or a checkout that came of it stays; new ones need an application."""
+        of = self.applications[application]
+        if of.withdrawn:
+            return 404
+        if of.freelancer != freelancer:
+            return 403
+        of.withdrawn = True
+        return 200
+
+    @request
+    def change_rate(self, client: str, job: int, rate: int) -> int:
+        """Spec 4.2: dropped without a word once people rely on it, which are applicants, and
+        the freelancer who was hired. D2: frozen while a session is open or paid, and open it is
+        until we hear that it is over."""
+        of = self.jobs[job]
+        if of.client != client:
+            return 403
+        if self.applied(job) or self.live(job) is not None or rate == of.rate:
+            return 200
+        if any(p.job == job and p.state in (*PAYABLE, "parked") for p in self.payments):
+            return 409
+        of.rate = rate
+        return 200
+
+    @request
     def create(self, client: str, job: int, freelancer: str, amount: int) -> int:
         of, live = self.jobs[job], self.live(job)
         if of.client != client:
@@ -142,11 +132,11 @@ class Model(msgspec.Struct):
                 return 400
             contract.unclaimed = False
             return 201
-        if freelancer not in of.applied or amount != of.rate:
+        if freelancer not in self.applied(job) or amount != of.rate:
             return 400
         payment = self.waiting(job, freelancer)
         self.contracts.append(Contract(job, client, freelancer, amount))
-        if payment is not None and payment.freelancer == freelancer:
+        if payment is not None and (payment.freelancer, payment.amount) == (freelancer, amount):
             if payment.state == "parked":  # D2: attached
                 self.suspense -= payment.amount
                 self._fund(len(self.contracts) - 1, payment)
@@ -154,32 +144,33 @@ class Model(msgspec.Struct):
                 payment.contract = len(self.contracts) - 1
         return 201
 
-    def checkout(self, client: str, job: int, freelancer: str) -> tuple[int, int | None]:
-        """The status, and which payment the session belongs to; the last one may be new."""
+    @request
+    def checkout(self, client: str, job: int, freelancer: str) -> int:
+        """With a session that belongs to the job's `waiting` payment, which may be a new one."""
         of, live = self.jobs[job], self.live(job)
+        amount = of.rate
         if of.client != client:
-            return 403, None
+            return 403
         if live is not None:
             contract = self.contracts[live]
             if contract.freelancer != freelancer:
-                return (409 if contract.paid else 400), None
+                return 409 if contract.paid else 400
             if contract.paid:
-                return 400, None
+                return 400
+            amount = contract.amount
         elif any(c.job == job and c.freelancer == freelancer for c in self.contracts):
-            return 400, None  # canceled: create a new contract first
+            return 400  # canceled: create a new contract first
         payment = self.waiting(job, freelancer)
         while payment is not None and payment.freelancer == freelancer and self._lapsed(payment):
             payment = self.waiting(job, freelancer)
         if payment is not None:
             if payment.freelancer != freelancer:
-                return 409, None
-            if payment.state == "parked":
-                return 400, None
-            return 200, self.payments.index(payment)
-        if live is None and freelancer not in of.applied:
-            return 400, None
-        self.payments.append(Payment(job, client, freelancer, of.rate, self.day, contract=live))
-        return 200, len(self.payments) - 1
+                return 409
+            return 400 if payment.state == "parked" else 200
+        if live is None and freelancer not in self.applied(job):
+            return 400
+        self.payments.append(Payment(job, client, freelancer, amount, self.day, contract=live))
+        return 200
 
     def _lapsed(self, payment: Payment) -> bool:
         if payment.state in PAYABLE and self.is_over(payment):
@@ -219,11 +210,15 @@ class Model(msgspec.Struct):
             if found is None:
                 continue
             contract = self.contracts[found]
-            if contract.freelancer == payment.freelancer and not contract.paid:
+            if contract.paid:
+                continue
+            if (contract.freelancer, contract.amount) == (payment.freelancer, payment.amount):
                 return found
         if live is not None or payment.contract is not None:
             return None
-        if payment.freelancer not in self.jobs[payment.job].applied:
+        if payment.freelancer not in self.applied(payment.job):
+            return None
+        if payment.amount != self.jobs[payment.job].rate:
             return None
         self.contracts.append(
             Contract(
@@ -240,6 +235,7 @@ class Model(msgspec.Struct):
 
     # -- the work -----------------------------------------------------------------------------
 
+    @request
     def approve(self, freelancer: str, contract: int) -> int:
         of = self.contracts[contract]
         if of.freelancer != freelancer:
@@ -249,6 +245,7 @@ class Model(msgspec.Struct):
         of.status = "Started"
         return 200
 
+    @request
     def update_status(self, freelancer: str, contract: int, wanted: str) -> int:
         of = self.contracts[contract]
         if of.freelancer != freelancer:
@@ -268,6 +265,7 @@ class Model(msgspec.Struct):
         of.status = wanted
         return 200
 
+    @request
     def cancel(self, who: str, contract: int) -> int:
         of = self.contracts[contract]
         if who not in (of.client, of.freelancer):
@@ -284,6 +282,7 @@ class Model(msgspec.Struct):
 
     # -- release and refund -------------------------------------------------------------------
 
+    @request
     def request_release(self, client: str, contract: int) -> int:
         of = self.contracts[contract]
         if of.client != client:
@@ -293,7 +292,10 @@ class Model(msgspec.Struct):
         of.money = "requested"
         return 200
 
-    def release(self, contract: int) -> int:
+    @request
+    def release(self, who: str, contract: int) -> int:
+        if who != "Olga":
+            return 403
         of = self.contracts[contract]
         if not of.paid:
             return 404
@@ -305,8 +307,11 @@ class Model(msgspec.Struct):
         self.wallets[of.freelancer] += of.amount - of.fee
         return 200
 
+    @request
     def refund(self, who: str, contract: int) -> int:
-        """By the client a request (D6), by an admin ("Olga") the money (D7, D13)."""
+        """By the client a request (D6), by an admin ("Olga") the money (D7, D13); where refunds
+        are automatic, by the client the money too."""
+        moves_money = who == "Olga" or self.refunds == "automatic"
         of = self.contracts[contract]
         if who not in ("Olga", of.client):
             return 403
@@ -314,11 +319,11 @@ class Model(msgspec.Struct):
             return 404 if of.live else 400
         if of.status == "Completed" or of.money == "refunded":
             return 400
-        if who != "Olga" and of.refund_asked:
+        if not moves_money and of.refund_asked:
             return 400
         if of.live:
             self._cancel(of, "Client")
-        if who != "Olga":
+        if not moves_money:
             of.refund_asked = True
             return 200
         part = half_up((of.amount - of.fee) * SELLERS_PART[of.canceled_at])
@@ -328,7 +333,10 @@ class Model(msgspec.Struct):
         self.wallets[of.client] += of.amount - of.fee - part
         return 200
 
-    def refund_parked(self, payment: int) -> int:
+    @request
+    def refund_parked(self, who: str, payment: int) -> int:
+        if who != "Olga":
+            return 403
         of = self.payments[payment]
         if of.state != "parked":
             return 400

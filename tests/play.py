@@ -1,35 +1,23 @@
 """The whole cast at play: every step is a real request, and the model says what comes of it.
 
-A **play** is one run: two clients, two freelancers, three jobs, and whatever they do. Its public
-methods are the steps; those that need a contract, a checkout or an event do nothing while there
-is none. Plays share one **house**: the application on one database, and Olga.
+A **play** is one run: its public methods are the steps. Those that need an application, a
+contract, a checkout or an event do nothing while there is none.
 """
 
 import json
 import time
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
-import httpx
-import msgspec
-
-from earnest.domain.party import Role
-from earnest.ids import PublicId, key_of
-from earnest.ledger.accounts import held, wallet
 from earnest.providers import signature
-from house import House
-from model import Contract, Event, Job, Model
-from web import Caller, sign_up
+from model_values import Event
+from stage import CLIENTS, FREELANCERS, Sent, Stage
 
-CLIENTS, FREELANCERS = ("Alice", "Mallory"), ("Bob", "Mallet")
-RATES = (5_000_000, 9_999, 1)  # paise: of the first two Alice's, of the third Mallory's job
 FORTNIGHT_SECONDS = 15 * 24 * 3600
 FORTNIGHTS_MAX = 1_200  # the sandbox clock ends some day
 EVENTS = "SELECT body FROM sandbox.outbox WHERE session_id = ANY($1) ORDER BY position"
 PAYMENT = "SELECT public_id FROM payment WHERE session_id = $1"
-BALANCES = "SELECT account, amount_minor FROM balance WHERE account = ANY($1)"
-
 
 Method = TypeVar("Method", bound=Callable[..., None])
 
@@ -48,69 +36,42 @@ def needs(what: str) -> Callable[[Method], Method]:
     return guarded
 
 
-class Sent(msgspec.Struct, frozen=True):
-    """A request that was carried out, with its key and its answer."""
-
-    who: Caller
-    method: str
-    path: str
-    body: Any
-    key: str
-    answer: httpx.Response
-
-
-class Play:
-    """One example: two clients, two freelancers, three jobs, and whatever they do."""
-
-    def __init__(self, house: House) -> None:
-        self.house = house
-        self.model = Model()
-        self.people: dict[str, Caller] = {"Olga": self.house.olga}
-        self.jobs: list[str] = []
-        self.contracts: list[str] = []
-        self.sessions: list[str] = []
-        self.events: list[tuple[Event, bytes]] = []
-        self.heard: set[str] = set()
-        self.sent: list[Sent] = []
-
-    def begin(self) -> None:
-        """Everybody signs up and every job is posted."""
-        number = next(self.house.number)
-        for name in CLIENTS + FREELANCERS:
-            role = Role.CLIENT if name in CLIENTS else Role.FREELANCER
-            self.people[name] = self.house.run(sign_up(self.house.app, f"{name}{number}", role))
-        for name, rate in zip(("Alice", "Alice", "Mallory"), RATES, strict=True):
-            body = {
-                "title": "Logo",
-                "description": "A logo.",
-                "rate": rate / 100,
-                "experienceLevel": "Beginner",
-                "location": "Pune",
-                "category": self.house.category,
-                "skills": [self.house.skill],
-            }
-            answer = self.request(name, "POST", "/api/client/job/create-job", body)
-            self.jobs.append(answer.json()["job"]["_id"])
-            self.model.jobs.append(Job(name, rate, set()))
-
-    def end(self) -> None:
-        """Everybody looks into their wallet, and every contract's proof must hold."""
-        self.wallets_are_right()
-        for contract in self.contracts:
-            proof = self.get("Olga", f"/api/admin/escrow/proof/{contract}")
-            assert proof["holds"] is True
-
-    def leave(self) -> None:
-        for name, person in self.people.items():
-            if name != "Olga":
-                self.house.run(person.aclose())
+class Play(Stage):
+    """A stage, and what people do on it."""
 
     # -- hiring -------------------------------------------------------------------------------
 
     def apply(self, who: str, job: int) -> None:
         job %= len(self.jobs)
         wanted = self.model.apply(who, job)
-        self.do(wanted, who, "POST", f"/api/freelancer/jobs/apply-job/{self.jobs[job]}")
+        answer = self.do(wanted, who, "POST", f"/api/freelancer/jobs/apply-job/{self.jobs[job]}")
+        if wanted == 201:
+            self.applications.append(answer.json()["application"]["_id"])
+
+    @needs("applications")
+    def withdraw(self, who: str, application: int) -> None:
+        application %= len(self.applications)
+        wanted = self.model.withdraw(who, application)
+        path = f"/api/freelancer/jobs/cancel-application/{self.applications[application]}"
+        self.do(wanted, who, "DELETE", path)
+
+    def change_rate(self, who: str, job: int, rate: int) -> None:
+        job %= len(self.jobs)
+        of = self.model.jobs[job]
+        before = of.rate
+        wanted = self.model.change_rate(who, job, rate)
+        path = f"/api/client/job/update-job/{self.jobs[job]}"
+        answer = self.do(wanted, who, "PUT", path, {"rate": rate / 100})
+        if wanted == 200:
+            assert round(answer.json()["job"]["rate"] * 100) == of.rate
+            became = "as it was" if rate == before else "dropped" if of.rate == before else "new"
+            self.house.seen[f"rate {became}"] += 1
+        elif wanted == 409:
+            self.house.seen[f"rate frozen, {self._paid_or_open(job)}"] += 1
+
+    def _paid_or_open(self, job: int) -> str:
+        states = {of.state for of in self.model.payments if of.job == job}
+        return "paid" if "parked" in states else "open"
 
     def create(self, who: str, job: int, whom: str, right: bool) -> None:
         job %= len(self.jobs)
@@ -136,7 +97,7 @@ class Play:
     def checkout(self, who: str, job: int, whom: str) -> None:
         job %= len(self.jobs)
         known = len(self.model.payments)
-        wanted, payment = self.model.checkout(who, job, whom)
+        wanted = self.model.checkout(who, job, whom)
         answer = self.do(
             wanted,
             who,
@@ -144,12 +105,15 @@ class Play:
             f"/api/client/job/payment/{self.jobs[job]}",
             {"title": "x", "rate": 1, "freelancerId": self.people[whom].id},
         )
-        if payment is not None:
-            session = answer.json()["id"]
-            if payment == known:
-                assert session not in self.sessions
-                self.sessions.append(session)
-            assert session == self.sessions[payment]
+        if wanted != 200:
+            return
+        payment = self.model.waiting(job, whom)
+        assert payment is not None
+        session = answer.json()["id"]
+        if len(self.model.payments) > known:
+            assert session not in self.sessions
+            self.sessions.append(session)
+        assert session == self.sessions[self.model.payments.index(payment)]
 
     # -- the payer and the provider -----------------------------------------------------------
 
@@ -277,11 +241,11 @@ class Play:
         self.do(wanted, who, "PATCH", path)
 
     @needs("contracts")
-    def release(self, contract: int) -> None:
+    def release(self, who: str, contract: int) -> None:
         contract %= len(self.contracts)
-        wanted = self.model.release(contract)
+        wanted = self.model.release(who, contract)
         path = f"/api/admin/escrow/release-fund/{self.contracts[contract]}"
-        self.do(wanted, "Olga", "PUT", path)
+        self.do(wanted, who, "PUT", path)
 
     @needs("contracts")
     def refund(self, who: str, contract: int) -> None:
@@ -290,16 +254,21 @@ class Play:
         buyer = self.people[self.model.contracts[contract].client].id
         path = f"/api/admin/escrow/refund-client/{self.contracts[contract]}/{buyer}"
         self.do(wanted, who, "PUT", path, {"cancelReason": "late"})
-        if wanted == 200 and who == "Olga":
-            self.house.seen[f"refunded {self.model.contracts[contract].canceled_at}"] += 1
+        of = self.model.contracts[contract]
+        if wanted == 200 and of.money == "refunded":
+            self.house.seen[f"refunded {of.canceled_at}"] += 1
+        if who != "Olga" and who not in self.model.blocked:
+            self.house.seen[f"refund, {self.model.refunds}: {wanted}"] += 1
 
     @needs("sessions")
-    def refund_parked(self, payment: int) -> None:
-        payment %= len(self.sessions)
-        wanted = self.model.refund_parked(payment)
+    def refund_parked(self, who: str, payment: int, shut_out: bool) -> None:
+        self._take(shut_out, who, self._refund_parked, who, payment % len(self.sessions))
+
+    def _refund_parked(self, who: str, payment: int) -> None:
+        wanted = self.model.refund_parked(who, payment)
         (row,) = self.house.fetch(PAYMENT, self.sessions[payment])
         path = f"/api/admin/escrow/refund-payment/{row['public_id']}"
-        self.do(wanted, "Olga", "PUT", path)
+        self.do(wanted, who, "PUT", path)
         self.house.seen["parked refunded"] += wanted == 200
 
     # -- the natural way ----------------------------------------------------------------------
@@ -312,66 +281,104 @@ class Play:
         if self.events:
             self.deliver(0, newest=True)
 
-    def hire(self, job: int, whom: str, how: str) -> None:
+    def hire(self, job: int, whom: str, how: str, shut_out: bool) -> None:
         """What mostly happens, so that deep states are reached often: create and pay, or pay
         and create; and what rarely happens: somebody else is hired while the payment is under
-        way, a wrong amount comes first, or the money comes when all is over."""
+        way, the freelancer withdraws, a wrong amount comes first, or the money comes when all
+        is over."""
         job %= len(self.jobs)
-        who = self.model.jobs[job].client
-        self.apply(whom, job)
+        of = self.model.jobs[job]
+        take = partial(self._take, shut_out)
+        take(whom, self.apply, whom, job)
         if how in ("create", "late"):
-            self.create(who, job, whom, right=True)
+            take(of.client, self.create, of.client, job, whom, True)
         elif how != "pay":
-            self.checkout(who, job, whom)
+            take(of.client, self.checkout, of.client, job, whom)
         if how == "switch":
             other = FREELANCERS[whom == FREELANCERS[0]]
             self.apply(other, job)
-            self.create(who, job, other, right=True)
+            self.create(of.client, job, other, right=True)
+        elif how == "withdraw":
+            for number, one in enumerate(self.model.applications):
+                if one.job == job and not one.withdrawn:
+                    take(one.freelancer, self.withdraw, one.freelancer, number)
+            take(of.client, self.change_rate, of.client, job, of.rate + 1)
         elif how == "wrong":
             self.deliver_wrong_amount(len(self.sessions) - 1, 777)
         elif how == "late":
-            self.checkout(who, job, whom)
-            self.cancel(who, len(self.contracts) - 1)
+            self.checkout(of.client, job, whom)
+            self.cancel(of.client, len(self.contracts) - 1)
         self.paid(job, whom)
+        if how == "withdraw":
+            take(of.client, self.change_rate, of.client, job, of.rate + 1)
 
     @needs("contracts")
-    def go_on(self, contract: int, steps: int, end: str) -> None:
-        """The next steps on a contract's natural way, by whoever takes them; then perhaps
-        one of them ends it, and it goes on from there."""
-        contract %= len(self.contracts)
+    def go_on(self, contract: int, steps: int, end: str, shut_out: bool) -> None:
+        """The next steps on the natural way of a contract that is under way, if one is, by
+        whoever takes them; then perhaps one of them ends it, and it goes on from there."""
+        known = list(enumerate(self.model.contracts))
+        under_way = [one for one in known if one[1].live and one[1].money != "released"] or known
+        contract, of = under_way[contract % len(under_way)]
+        take = partial(self._take, shut_out)
         for _ in range(steps):
-            of = self.model.contracts[contract]
-            match of.status, of.money:
-                case _ if of.unclaimed:
-                    self.create(of.client, of.job, of.freelancer, right=True)
-                case "Pending", _:
-                    self.approve(of.freelancer, contract)
-                case "Started", "none":
-                    self.paid(of.job, of.freelancer)
-                case "Started", "held":
-                    self.update_status(of.freelancer, contract, "Ongoing")
-                case "Ongoing", _:
-                    self.update_status(of.freelancer, contract, "Completed")
-                case "Completed", "held":
-                    self.request_release(of.client, contract)
-                case "Completed", "requested":
-                    self.release(contract)
+            natural = self._natural(contract)
+            if natural and not (end and of.status == "Ongoing"):
+                take(*natural)
+        if end and not of.paid:
+            self.paid(of.job, of.freelancer)
+        if end in ("Client", "Freelancer"):
+            party = of.client if end == "Client" else of.freelancer
+            take(party, self.cancel, party, contract)
+        if end in ("admin", "automatic"):
+            self.set_refunds(end)
+            self.refund(CLIENTS[of.client == CLIENTS[0]], contract)
+            take(of.client, self.refund, of.client, contract)
+        if end:
+            take("Olga", self.refund, "Olga", contract)
+
+    def _natural(self, contract: int) -> tuple[Any, ...] | None:
+        """Who takes the next step on a contract's way, the step, and its arguments."""
         of = self.model.contracts[contract]
-        if end == "Olga":
-            self.refund(end, contract)
-        elif end:
-            self.cancel(of.client if end == "Client" else of.freelancer, contract)
-            self.refund("Olga", contract)
+        seller, buyer = of.freelancer, of.client
+        match of.status, of.money:
+            case _ if of.unclaimed:
+                return buyer, self.create, buyer, of.job, seller, True
+            case "Pending", _:
+                return seller, self.approve, seller, contract
+            case "Started", "none":
+                return buyer, self.paid, of.job, seller
+            case "Started", "held":
+                return seller, self.update_status, seller, contract, "Ongoing"
+            case "Ongoing", _:
+                return seller, self.update_status, seller, contract, "Completed"
+            case "Completed", "held":
+                return buyer, self.request_release, buyer, contract
+            case "Completed", "requested":
+                return "Olga", self.release, "Olga", contract
+        return None
+
+    def _take(self, shut_out: bool, who: str, step: Callable[..., None], *arguments: Any) -> None:
+        """Let `who` take a step; in vain first, where an operator has `shut_out` them."""
+        if shut_out:
+            self.block(who)
+            step(*arguments)
+        self.unblock()
+        step(*arguments)
 
     # -- the same again -----------------------------------------------------------------------
 
     @needs("sent")
-    def repeat(self, sent: int, other: bool) -> None:
+    def repeat(self, sent: int, other: bool, shut_out: bool) -> None:
         """The same key again: the same answer and nothing more; for anything else, 422."""
         one = self.sent[-1 - sent % len(self.sent)]
+        self._take(shut_out, one.who, self._repeat, one, other)
+
+    def _repeat(self, one: Sent, other: bool) -> None:
         path = f"{one.path}?other=1" if other else one.path
         answer = self.send(one.who, one.method, path, one.body, one.key)
-        if other:
+        if one.who in self.model.blocked:
+            self.house.seen["repeat blocked"] += 1
+        elif other:
             assert answer.status_code == 422, answer.text
         else:
             assert answer.headers["Idempotent-Replayed"] == "true"
@@ -379,67 +386,3 @@ class Play:
                 one.answer.status_code,
                 one.answer.content,
             )
-
-    # -- requests and what they must lead to --------------------------------------------------
-
-    def request(self, name: str, method: str, path: str, body: Any = None) -> httpx.Response:
-        who, key = self.people[name], f"key {next(self.house.number)}"
-        answer = self.send(who, method, path, body, key)
-        if answer.is_success:
-            self.sent.append(Sent(who, method, path, body, key, answer))
-        return answer
-
-    def send(self, who: Caller, method: str, path: str, body: Any, key: str) -> httpx.Response:
-        headers = {"Idempotency-Key": key}
-        return self.house.run(who.request(method, path, json=body, headers=headers))
-
-    def do(
-        self, wanted: int, name: str, method: str, path: str, body: Any = None
-    ) -> httpx.Response:
-        """Send it; the answer must have the status that the model wants."""
-        answer = self.request(name, method, path, body)
-        assert answer.status_code == wanted, f"{wanted} wanted: {answer.text}"
-        return answer
-
-    def get(self, name: str, path: str) -> Any:
-        answer = self.house.run(self.people[name].get(path))
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def look(self) -> None:
-        """Every contract, and every account of the people, is what the model says."""
-        assert len(self.contracts) == len(self.model.contracts)
-        for name in CLIENTS:
-            path = f"/api/client/get-contracts/{self.people[name].id}"
-            shown = {one["_id"]: one for one in self.get(name, path)["data"]}
-            mine = [i for i, of in enumerate(self.model.contracts) if of.client == name]
-            assert set(shown) == {self.contracts[i] for i in mine}
-            for i in mine:
-                _alike(shown[self.contracts[i]], self.model.contracts[i])
-                self.house.seen[self.model.contracts[i].money] += 1
-        keys = [key_of(PublicId(one)) for one in self.contracts]
-        expected = {
-            held("INR", key, 0): of.held for key, of in zip(keys, self.model.contracts, strict=True)
-        }
-        for name in CLIENTS + FREELANCERS:
-            account = wallet("INR", key_of(PublicId(self.people[name].id)))
-            expected[account] = self.model.wallets[name]
-        rows = self.house.fetch(BALANCES, list(expected))
-        assert {**dict.fromkeys(expected, 0), **dict(map(tuple, rows))} == expected
-
-    def wallets_are_right(self) -> None:
-        for name in CLIENTS + FREELANCERS:
-            path = f"/api/freelancer/wallet/earnings/{self.people[name].id}"
-            data = self.get(name, path)["data"]
-            balance = 0 if data is None else data["balance"]
-            assert round(balance * 100) == self.model.wallets[name]
-
-
-def _alike(shown: dict[str, Any], of: Contract) -> None:
-    assert (
-        shown["status"],
-        shown["escrowPaid"],
-        shown["releaseFundStatus"],
-        shown["canceledBy"],
-        round(shown["amount"] * 100),
-    ) == (of.status, of.paid, of.release_status, of.canceled_by, of.amount)

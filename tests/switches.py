@@ -1,13 +1,13 @@
 """The marketplace's settings, changed as an operator would."""
 
 import itertools
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
+from litestar import Litestar
 
 from earnest.domain.business import MARKETPLACE, Settings
 from earnest.store.db import Pool
-from web import Cast
 
 SET = "UPDATE business SET settings = $2, version = $3 WHERE id = $1"
 
@@ -15,9 +15,16 @@ SET = "UPDATE business SET settings = $2, version = $3 WHERE id = $1"
 _versions = itertools.count(2)
 
 
-async def switch(cast: Cast, **settings: Any) -> None:
+class Running(Protocol):
+    """The cast, or whatever else has the application."""
+
+    @property
+    def app(self) -> Litestar: ...
+
+
+async def switch(running: Running, **settings: Any) -> None:
     """Set these switches of `earnest.domain.business.Settings`; all others at their default."""
     changed = msgspec.json.encode(msgspec.convert(settings, Settings)).decode()
-    pool: Pool = cast.app.state.pool
+    pool: Pool = running.app.state.pool
     async with pool.connection() as conn:
         await conn.execute(SET, MARKETPLACE, changed, next(_versions))
