@@ -214,6 +214,18 @@ def test_it_refuses_a_database_that_forgets(
     assert refused.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("--port", "70000"), ("--port", "-1"), ("--workers", "0")]
+)
+def test_it_refuses_a_number_that_would_mean_another(
+    data_dir: Path, option: str, value: str
+) -> None:
+    refused = earnest("serve", "--data", data_dir, option, value)
+    assert refused.returncode == 2
+    assert f'Invalid value "{value}" for {option}' in refused.stdout + refused.stderr
+    assert not data_dir.exists()
+
+
 def test_it_says_in_one_line_what_keeps_it_from_starting(data_dir: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

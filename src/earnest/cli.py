@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from earnest import __version__
 from earnest.settings import Settings, read_settings
@@ -34,9 +35,17 @@ Data = Annotated[
 ]
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="answer in JSON")]
 Host = Annotated[str, Parameter(help="address to listen on; 0.0.0.0 is everywhere")]
-Port = Annotated[int, Parameter(help="port to listen on; 0 takes a free one")]
+# The operating system would take 65536 for 0, and 73536 for 8000, without a word.
+Port = Annotated[
+    int,
+    Parameter(help="port to listen on; 0 takes a free one", validator=Number(gte=0, lte=65_535)),
+]
 Workers = Annotated[
-    int | None, Parameter(help="API processes [default: the number of cores less one]")
+    int | None,
+    Parameter(
+        help="API processes [default: the number of cores less one]",
+        validator=Number(gte=1, lte=64),
+    ),
 ]
 
 
