@@ -3,72 +3,17 @@
 Scope = caller, method and route; the key is bound to the concrete path, query and raw body.
 """
 
-import asyncio
 from typing import Any
 
 import httpx
-import msgspec
 
-from checkout_event import cash_minor, rows, sessions
+from checkout_event import rows, sessions
 from digest import digest
 from life import Life, accepted
+from repeats import RECORDS, REPLAYED, Request, creating, of_job, paying, refunding, releasing, same
 from web import Caller, Cast, problem
 
-RECORDS = "SELECT route, moves_money FROM idempotency_key ORDER BY created_at, route"
 BLOCK = "UPDATE login SET status = 'Blocked' WHERE party_id = $1"
-REPLAYED = "idempotent-replayed"
-
-
-class Request(msgspec.Struct, frozen=True):
-    """One request with a key, to be sent again and again."""
-
-    who: Caller
-    method: str
-    url: str
-    json: Any = None
-    key: str = "the key"
-
-    async def send(self, **other: Any) -> httpx.Response:
-        """Send it, with `other` parts."""
-        changed = msgspec.structs.replace(self, **other)
-        return await changed.who.request(
-            changed.method,
-            changed.url,
-            content=None if changed.json is None else msgspec.json.encode(changed.json),
-            headers={"Content-Type": "application/json", "Idempotency-Key": changed.key},
-        )
-
-
-def same(first: httpx.Response, again: httpx.Response) -> None:
-    """`again` is the stored answer `first`, byte for byte."""
-    assert first.is_success, first.text
-    assert REPLAYED not in first.headers
-    assert again.headers[REPLAYED] == "true"
-    assert (again.status_code, again.content) == (first.status_code, first.content)
-    assert again.headers["content-type"] == first.headers["content-type"]
-
-
-def of_job(life: Life, verb: str) -> str:
-    return f"/api/client/{verb}/{life.job}"
-
-
-def creating(life: Life) -> Request:
-    body = {"freelancerId": life.cast.bob.id, "amount": 12000}
-    return Request(life.cast.alice, "POST", of_job(life, "create-contract"), body)
-
-
-def paying(life: Life) -> Request:
-    body = {"freelancerId": life.cast.bob.id, "title": "x", "rate": 1}
-    return Request(life.cast.alice, "POST", of_job(life, "job/payment"), body)
-
-
-def releasing(life: Life) -> Request:
-    return Request(life.cast.olga, "PUT", f"/api/admin/escrow/release-fund/{life.contract}")
-
-
-def refunding(life: Life) -> Request:
-    who = f"{life.contract}/{life.cast.alice.id}"
-    return Request(life.cast.olga, "PUT", f"/api/admin/escrow/refund-client/{who}")
 
 
 # -- the same again ---------------------------------------------------------------------------
@@ -325,83 +270,6 @@ async def test_it_tells_keys_apart_by_case(cast: Cast) -> None:
     first, second = await request.send(), await request.send(key="key")
     assert REPLAYED not in second.headers
     assert first.json()["job"]["_id"] != second.json()["job"]["_id"]
-
-
-# -- fifty at once ----------------------------------------------------------------------------
-
-
-def one_effect(answers: list[httpx.Response]) -> httpx.Response:
-    """All are the same answer, and exactly one was not a repetition."""
-    (first,) = [answer for answer in answers if REPLAYED not in answer.headers]
-    for answer in answers:
-        if answer is not first:
-            same(first, answer)
-    return first
-
-
-async def fifty(request: Request) -> list[httpx.Response]:
-    return list(await asyncio.gather(*(request.send() for _ in range(50))))
-
-
-async def test_it_creates_one_contract_for_fifty_at_once(cast: Cast) -> None:
-    life = await Life.begin(cast)
-    first = one_effect(await fifty(creating(life)))
-    assert first.status_code == 201
-    listed = accepted(await cast.alice.get(f"/api/client/get-contracts/{cast.alice.id}"))
-    assert [one["_id"] for one in listed["data"]] == [first.json()["contract"]["_id"]]
-
-
-async def test_it_releases_once_for_fifty_at_once(cast: Cast) -> None:
-    life = await Life.at(cast, "requested")
-    one_effect(await fifty(releasing(life)))
-    assert await life.wallet(cast.bob) == 10800
-    proof = await life.proof()
-    assert (proof["toFreelancer"], proof["fees"], proof["held"]) == (10800, 1200, 0)
-
-
-async def test_it_refunds_once_for_fifty_at_once(cast: Cast) -> None:
-    life = await Life.at(cast, "canceled")
-    one_effect(await fifty(refunding(life)))
-    assert (await life.wallet(cast.alice), (await life.proof())["held"]) == (10800, 0)
-    assert await cash_minor(cast) == 1200000
-
-
-async def test_it_opens_one_session_for_fifty_at_once(cast: Cast) -> None:
-    life = await Life.at(cast, "created")
-    answers = await fifty(paying(life))
-    assert len({(answer.status_code, answer.content) for answer in answers}) == 1
-    assert await sessions(cast) == [answers[0].json()["id"]]
-    assert len(await rows(cast, RECORDS)) == 1
-
-
-async def test_it_posts_one_job_for_fifty_at_once(cast: Cast) -> None:
-    one_effect(await fifty(Request(cast.alice, "POST", "/api/client/job/create-job", cast.job())))
-    mine = f"/api/client/job/my-jobs/{cast.alice.id}"
-    assert accepted(await cast.alice.get(mine))["total"] == 1
-
-
-async def test_it_carries_out_one_of_two_requests_with_one_key_at_once(cast: Cast) -> None:
-    life, other = await Life.at(cast, "requested"), await Life.at(cast, "requested")
-    wanted = [releasing(life), releasing(other)] * 25
-    answers = await asyncio.gather(*(one.send() for one in wanted))
-    done = [answer for answer in answers if answer.is_success]
-    assert len(done) == 25
-    one_effect(done)
-    for answer in answers:
-        if not answer.is_success:
-            problem(answer, 422)
-    assert await life.wallet(cast.bob) == 10800
-
-
-async def test_it_carries_out_fifty_keys_of_one_release_once(cast: Cast) -> None:
-    life = await Life.at(cast, "requested")
-    requests = [releasing(life) for _ in range(50)]
-    answers = await asyncio.gather(
-        *(one.send(key=f"key {number}") for number, one in enumerate(requests))
-    )
-    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 49
-    assert await life.wallet(cast.bob) == 10800
-    assert len(await rows(cast, RECORDS)) == 1
 
 
 # -- where it means nothing -------------------------------------------------------------------

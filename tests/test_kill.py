@@ -26,7 +26,7 @@ from digest import rows_by_table
 from life import Life, accepted, post_event
 from middleman import Keep, open_middleman
 from mortal import Ask, Servers, family, kill_together, until_waiting
-from test_idempotency import REPLAYED, Request, creating, paying, releasing, same
+from repeats import REPLAYED, Request, creating, paying, releasing, same
 from test_races import NO_VERSIONS
 from test_serve import COMMAND, Serve, clean_environ, earnest, processes_of
 from web import Caller, Cast, problem
