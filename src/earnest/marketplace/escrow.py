@@ -108,7 +108,10 @@ async def transactions(
     page: FromQuery[str | None] = None,
     limit: FromQuery[str | None] = None,
 ) -> Escrows:
-    """The escrow of every contract that was ever paid for, newest first."""
+    """The escrow of every contract that was ever paid for, newest first.
+
+    Without `page` and `limit` the newest 1,000; all of them by pages of 100 at most (D15).
+    """
     wanted = read_page(page, limit)
     async with request.app.state.pool.connection() as conn:
         await _admin(request, conn)

@@ -89,7 +89,7 @@ class Months(msgspec.Struct):
 
 @get("/earnings/{user_id:str}")
 async def earnings(request: EarnestRequest, user_id: FromPath[str]) -> WalletOrNull:
-    """A wallet with its entries, newest first; null until the first credit."""
+    """A wallet with its newest 1,000 entries, newest first; null until the first credit."""
     caller = actor(request)
     owner = parse_public_id(user_id, "userId")
     async with request.app.state.pool.connection() as conn:
@@ -117,7 +117,7 @@ async def transactions(
     request: EarnestRequest,
     id: FromPath[str],  # noqa: A002
 ) -> WalletEntries:
-    """A wallet's entries, newest first."""
+    """A wallet's newest 1,000 entries, newest first (D15)."""
     caller = actor(request)
     wanted = parse_public_id(id, "walletId")
     async with request.app.state.pool.connection() as conn:
