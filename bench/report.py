@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -113,6 +114,8 @@ def table(figures: Sequence[Figure], on: Machine) -> str:
 
 
 def _commit() -> str:
+    if shutil.which("git") is None:
+        return "unknown"
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=HERE,

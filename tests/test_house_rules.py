@@ -1,7 +1,9 @@
 """The house rules, kept by a test instead of by memory."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,13 +182,33 @@ def test_migrations_are_numbered_without_a_gap() -> None:
     assert names == [f"{number:04d}" for number in range(1, len(names) + 1)]
 
 
+NOT_OURS = {".venv", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+"""Folders that a checkout without git (an archive, a bare machine) may have besides ours."""
+WRITTEN_HERE = {"__pycache__", "data", "demo-data", "build", "dist", "earnest.egg-info"}
+
+
 def tracked() -> list[Path]:
-    done = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip("not a git checkout")
-    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+    """Every file of the project: what git knows or, without git, what lies in our folders."""
+    if shutil.which("git") is not None:
+        done = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            names = done.stdout.split("\0")
+            return [path for name in names if name and (path := ROOT / name).is_file()]
+    found: list[Path] = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in NOT_OURS | WRITTEN_HERE]
+        found += [Path(folder, name) for name in names]
+    return found
+
+
+def test_it_looks_at_the_same_files_with_and_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_git = set(tracked())
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    without = set(tracked())
+    assert with_git <= without
+    assert Path(__file__) in without
 
 
 def test_no_file_names_a_package_registry() -> None:
