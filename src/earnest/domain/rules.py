@@ -156,6 +156,18 @@ _ACCEPTED = Check(
 _LIVE = Check("agreement", frozenset({Agreement.PENDING, Agreement.ACCEPTED}), ContractEnded, _GONE)
 _PAID_FOR = Check("money", frozenset({Money.HELD, Money.RELEASE_REQUESTED}), NotFunded, _SETTLED)
 _UNFINISHED = frozenset({Work.NOT_STARTED, Work.STARTED, Work.ONGOING, Work.DELIVERED})
+# Asked for by the client or granted by an admin: the same contracts.
+_REFUNDABLE = (
+    Check("cancelled and unpaid", frozenset({"no"}), NothingHeld),
+    Check(
+        "money",
+        frozenset({Money.HELD, Money.RELEASE_REQUESTED, Money.REFUND_PENDING}),
+        EscrowNotFound,
+        {**_SETTLED, Money.RELEASED: RefundOfFinished},
+    ),
+    Check("work", _UNFINISHED, RefundOfFinished),
+    _NO_DISPUTE,
+)
 
 RULES: dict[Verb, Rule] = {
     Verb.APPROVE: Rule(
@@ -248,32 +260,12 @@ RULES: dict[Verb, Rule] = {
     Verb.REQUEST_REFUND: Rule(
         frozenset({Role.CLIENT}),
         _BUYER,
-        (
-            Check("cancelled and unpaid", frozenset({"no"}), NothingHeld),
-            Check(
-                "money",
-                frozenset({Money.HELD, Money.RELEASE_REQUESTED, Money.REFUND_PENDING}),
-                EscrowNotFound,
-                {**_SETTLED, Money.RELEASED: RefundOfFinished},
-            ),
-            Check("work", _UNFINISHED, RefundOfFinished),
-            _NO_DISPUTE,
-        ),
+        _REFUNDABLE,
     ),
     Verb.APPROVE_REFUND: Rule(
         frozenset({Role.ADMIN}),
         {},
-        (
-            Check("cancelled and unpaid", frozenset({"no"}), NothingHeld),
-            Check(
-                "money",
-                frozenset({Money.HELD, Money.RELEASE_REQUESTED, Money.REFUND_PENDING}),
-                EscrowNotFound,
-                {**_SETTLED, Money.RELEASED: RefundOfFinished},
-            ),
-            Check("work", _UNFINISHED, RefundOfFinished),
-            _NO_DISPUTE,
-        ),
+        _REFUNDABLE,
     ),
 }
 
