@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from canary import sound
@@ -100,7 +100,7 @@ ACTIONS: dict[str, tuple[int, dict[str, Any]]] = {
             "contract": index,
             "steps": st.sampled_from([1, 2, 2, 3, 3, 4, 5, 6]),
             "end": st.sampled_from(
-                ["", "", "", "Client", "Freelancer", "Olga", "admin", "automatic"]
+                ["", "", "Client", "Freelancer", "Olga", "admin", "admin", "automatic"]
             ),
             "shut_out": shut_out,
         },
@@ -119,6 +119,37 @@ step = st.one_of(
     ]
 )
 schedules = st.lists(step, min_size=STEPS_MIN, max_size=STEPS_MAX)
+
+
+def hire(job: int, whom: str, how: str, shut_out: bool = False) -> Step:
+    return "hire", {"job": job, "whom": whom, "how": how, "shut_out": shut_out}
+
+
+def go_on(steps: int, end: str = "", shut_out: bool = False) -> Step:
+    return "go_on", {"contract": 0, "steps": steps, "end": end, "shut_out": shut_out}
+
+
+# What luck alone would reach too seldom: each of PLACES and BLOCKED that needs many right steps.
+STORY: list[Step] = [
+    hire(0, "Bob", "create", shut_out=True),
+    go_on(6, shut_out=True),
+    hire(1, "Bob", "withdraw", shut_out=True),
+    ("withdraw", {"who": "Mallet", "application": 0}),
+    ("withdraw", {"who": "Bob", "application": 1}),
+    ("change_rate", {"who": "Mallory", "job": 1, "rate": 9_999}),
+    ("refund_parked", {"who": "Olga", "payment": 1, "shut_out": True}),
+    ("change_rate", {"who": "Alice", "job": 1, "rate": 1_200_000}),
+    hire(1, "Bob", "create"),
+    ("change_rate", {"who": "Alice", "job": 1, "rate": 9_999}),
+    go_on(0, "Client", shut_out=True),
+    hire(1, "Mallet", "pay"),
+    go_on(2, "admin", shut_out=True),
+    ("refund", {"who": "Alice", "contract": 2}),
+    hire(2, "Mallet", "create"),
+    go_on(2, "automatic", shut_out=True),
+    ("refund", {"who": "Mallory", "contract": 3}),
+    ("repeat", {"sent": 0, "other": False, "shut_out": True}),
+]
 
 
 @pytest.fixture
@@ -143,6 +174,7 @@ def perform(house: House, schedule: list[Step]) -> None:
 @pytest.mark.timeout(3_600)
 def test_it_does_what_the_model_says_whatever_people_do(house: House) -> None:
     @settings(suppress_health_check=[HealthCheck.too_slow])
+    @example(STORY)
     @given(schedules)
     def run(schedule: list[Step]) -> None:
         perform(house, schedule)
