@@ -66,10 +66,10 @@ class Servers(msgspec.Struct):
         await asyncio.to_thread(kill_together, family(serve.process))
         await asyncio.to_thread(serve.process.communicate)
 
-    async def die(self, keep: Keep, ask: Ask, let_pass: int = 0) -> None:
+    async def die(self, keep: Keep, ask: Ask) -> None:
         """A first one is asked, and dies while the middleman keeps the call or the answer."""
         url = await self.start(self.middleman.dsn)
-        self.middleman.keep_next(keep, let_pass)
+        self.middleman.keep_next(keep)
         asking = asyncio.ensure_future(ask(url))
         await self.middleman.has_kept()
         await self._die_unheard(asking)
