@@ -11,7 +11,6 @@ while one is in flight travel together (see `earnest.store.grouping`).
 """
 
 from collections.abc import Hashable, Sequence
-from datetime import datetime
 
 import asyncpg
 import msgspec
@@ -22,7 +21,7 @@ from earnest.ledger.accounts import Kind
 from earnest.ledger.movements import Transfer
 from earnest.store.db import Pool
 from earnest.store.grouping import Grouped
-from earnest.store.idempotency import Once, Reply
+from earnest.store.idempotency import Once, Reply, reply_row
 from earnest.store.rows import (
     Row,
     contract_row,
@@ -219,24 +218,9 @@ def _rows(commits: Sequence[Commit]) -> list[list[Row]]:
         transfers.extend(map(transfer_row, commit.transfers))
         if commit.once is not None and commit.reply is not None:
             replies.append(
-                _reply_row(change.commit_id, change.recorded_at, commit.once, commit.reply)
+                (*reply_row(change.commit_id, commit.once, commit.reply), change.recorded_at)
             )
     for rows in (contracts, payments, replies):
         rows.sort(key=lambda row: row[0])
     inbox.sort(key=lambda row: row[:2])
     return [contracts, terms, payments, inbox, events, transfers, replies]
-
-
-def _reply_row(commit_id: int, at: datetime, once: Once, reply: Reply) -> Row:
-    return (
-        once.scope,
-        commit_id,
-        once.principal,
-        once.route,
-        once.key,
-        once.request_hash,
-        reply.status,
-        reply.body,
-        once.moves_money,
-        at,
-    )

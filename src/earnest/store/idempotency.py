@@ -8,6 +8,7 @@ that move money are kept for ever, all others for KEEP_DAYS.
 """
 
 import hashlib
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -97,8 +98,12 @@ async def keep(conn: asyncpg.Connection, once: Once, reply: Reply, commit_id: in
     Raises asyncpg.UniqueViolationError (`idempotency_key_once`) when the same request is being
     carried out at this moment: the caller rolls back and replays.
     """
-    await conn.execute(
-        INSERT,
+    await conn.execute(INSERT, *reply_row(commit_id, once, reply))
+
+
+def reply_row(commit_id: int, once: Once, reply: Reply) -> tuple[Any, ...]:
+    """A row of idempotency_key without its last column, `created_at`."""
+    return (
         once.scope,
         commit_id,
         once.principal,
