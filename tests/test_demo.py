@@ -6,10 +6,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -41,14 +44,27 @@ def demo() -> Iterator[Demo]:
     shutil.rmtree(parent)
 
 
-def _start(data_dir: Path) -> tuple[subprocess.Popen[str], list[str]]:
-    process = subprocess.Popen(
+@pytest.fixture
+def new_data_dir() -> Iterator[Path]:
+    parent = Path(tempfile.mkdtemp(prefix="earnest-demo-"))
+    parent.chmod(0o711)
+    yield parent / "data"
+    assert processes_of(parent / "data") == []
+    shutil.rmtree(parent)
+
+
+def _launch(data_dir: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [*COMMAND, "demo", "--port", "0", "--data", data_dir],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         env=clean_environ(),
     )
+
+
+def _start(data_dir: Path) -> tuple[subprocess.Popen[str], list[str]]:
+    process = _launch(data_dir)
     assert process.stdout is not None
     lines: list[str] = []
     for line in process.stdout:
@@ -142,6 +158,29 @@ def test_it_serves_the_story_that_is_there_when_started_again(demo: Demo) -> Non
     assert [line for line in lines if "@example.com " in line] == [
         line for line in demo.lines if "@example.com " in line
     ]
+
+
+def test_it_goes_on_with_a_story_that_was_interrupted(new_data_dir: Path) -> None:
+    process = _launch(new_data_dir)
+    assert process.stdout is not None
+    url = process.stdout.readline().split()[-1]
+    while not httpx.get(f"{url}/api/client/all-contracts", trust_env=False).json()["data"]:
+        time.sleep(0.01)
+    _stop(process)
+    again, lines = _start(new_data_dir)
+    _stop(again)
+    assert "\n".join(lines).count("(the ledger agrees)") == 3
+    assert "Wallets: Alice 10,800.00, Bob 52,200.00" in "\n".join(lines)
+
+
+def test_two_at_once_tell_one_story(new_data_dir: Path) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(_start, [new_data_dir] * 2))
+    for process, _ in both:
+        _stop(process)
+    one, other = ([line for line in lines if " CON" in line] for _, lines in both)
+    assert len(one) == 3
+    assert one == other
 
 
 def test_it_refuses_production(tmp_path: Path) -> None:

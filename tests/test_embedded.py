@@ -350,6 +350,15 @@ def test_for_root_it_opens_a_data_directory_of_its_own_to_that_user_only(data_di
 
 
 @AS_ROOT
+def test_for_root_it_can_be_reached_whatever_the_umask(data_dir: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        Embedded.start(data_dir / "of" / "ours").release()
+    finally:
+        os.umask(before)
+
+
+@AS_ROOT
 def test_for_an_ordinary_user_it_runs_as_that_user(data_dir: Path) -> None:
     python = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/bin")
     packages = [path for path in sys.path if path.endswith(("site-packages", "/src"))]
