@@ -132,7 +132,8 @@ def go_on(steps: int, end: str = "", shut_out: bool = False) -> Step:
 # What luck alone would reach too seldom: each of PLACES and BLOCKED that needs many right steps.
 STORY: list[Step] = [
     hire(0, "Bob", "create", shut_out=True),
-    go_on(6, shut_out=True),
+    go_on(4, shut_out=True),
+    go_on(1, shut_out=True),
     hire(1, "Bob", "withdraw", shut_out=True),
     ("withdraw", {"who": "Mallet", "application": 0}),
     ("withdraw", {"who": "Bob", "application": 1}),
@@ -149,6 +150,9 @@ STORY: list[Step] = [
     go_on(2, "automatic", shut_out=True),
     ("refund", {"who": "Mallory", "contract": 3}),
     ("repeat", {"sent": 0, "other": False, "shut_out": True}),
+    hire(2, "Bob", "wrong"),
+    hire(1, "Bob", "late"),
+    ("create", {"who": "Alice", "job": 1, "whom": "Mallet", "right": True}),
 ]
 
 
