@@ -64,9 +64,9 @@ class Crowd(msgspec.Struct):
         raise TimeoutError
 
     def _at_the_doors(self) -> int:
-        """How many commits wait for the gate (one a door, alone) or for the next batch."""
+        """How many commits wait for the gate or for a later batch."""
         ways = [app.state.core.door._together for app in self.apps]
-        return sum(len(way._waiting) + bool(way._under_way) for way in ways)
+        return sum(len(way._waiting) + way._travellers for way in ways)
 
     def hands(self, person: Caller) -> Callable[[], Caller]:
         """Each call is the same person at the next application."""

@@ -18,10 +18,12 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from digest import digest
+from earnest.domain.party import Role
+from earnest.ids import PublicId
 from earnest.store.db import Pool
 from earnest.web.auth import Tokens
 from life import Life, accepted
-from web import PASSWORD, Caller, Cast, caller, problem
+from web import PASSWORD, UNKNOWN_ID, Caller, Cast, caller, problem
 
 # Routes that never ask who is calling. A stale token must keep nobody from signing in.
 ASK_NOBODY = re.compile(
@@ -210,3 +212,12 @@ async def test_it_is_exchanged_for_nothing(world: World) -> None:
         cookie = {"Cookie": f"refreshToken={good}"}
         accepted(await world.ask("POST", "/api/auth/refresh-token", cookie))
         assert await world.state() != before
+
+
+@pytest.mark.parametrize("id_", ["", "xyz", "6" * 23, "6" * 25, "G" * 24, f"{UNKNOWN_ID}\n"])
+async def test_a_token_of_ours_without_a_proper_id_names_nobody(cast: Cast, id_: str) -> None:
+    tokens: Tokens = cast.app.state.access_tokens
+    token = tokens.issue(PublicId(id_), Role.ADMIN)
+    async with caller(cast.app, Authorization=f"Bearer {token}") as somebody:
+        answer = await somebody.get("/api/admin/escrow/transactions")
+    assert problem(answer, 401)["error"] == INVALID

@@ -151,3 +151,9 @@ async def test_the_application_role_owns_nothing(database: TestDatabase) -> None
         " WHERE rolname = 'earnest_app'",
     )
     assert owned == []
+
+
+async def test_a_business_that_is_changed_has_another_version(database: TestDatabase) -> None:
+    change = "UPDATE business SET name = 'Bazaar', version = 1 RETURNING version"
+    assert [row[0] for row in await query(database.owner_dsn, change)] == [2]
+    assert [row[0] for row in await query(database.owner_dsn, change)] == [3]

@@ -5,11 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from conftest import TestDatabase
+from earnest.app import build_app
+from earnest.settings import Settings
 from earnest.store import contracts
 from earnest.store.db import Pool
 from life import Life, accepted
 from refusals import refused
-from web import Caller, Cast
+from web import Caller, Cast, caller
 
 CLIENT = ("/api/client/get-contracts", "/api/client/contract/get-contracts")
 ALL = ("/api/client/all-contracts", "/api/client/contract/all-contracts")
@@ -114,3 +117,41 @@ async def test_a_page_has_at_most_100_and_a_list_its_cap(cast: Cast, pool: Pool)
         assert len((await read(cast.alice, f"{path}?limit=1000"))["data"]) == 100
         assert len((await read(cast.alice, f"{path}?limit=100&page=10"))["data"]) == 100
         assert len((await read(cast.alice, f"{path}?limit=100&page=11"))["data"]) == 5
+
+
+async def test_lists_are_newest_first_whichever_process_made_the_contracts(
+    cast: Cast, settings: Settings, database: TestDatabase
+) -> None:
+    """Each process has keys of its own, so a newer contract may have a smaller one."""
+    made = []
+    other = build_app(settings, Pool(database.app_dsn))
+    async with other.lifespan(), caller(other, **dict(cast.alice.headers)) as alice:
+        there = msgspec.structs.replace(cast, alice=alice)
+        for one in (there, cast, there, cast):
+            life = await Life.begin(cast)
+            life.cast = one
+            await life.create()
+            made.append(life.contract)
+    keys = [contract[8:18] for contract in made]
+    assert keys != sorted(keys)
+    newest_first = made[::-1]
+    for who, path in (
+        (cast.alice, f"{CLIENT[0]}/{cast.alice.id}"),
+        (cast.olga, ALL[0]),
+        (cast.bob, f"{FREELANCER}/{cast.bob.id}"),
+    ):
+        assert [one["_id"] for one in (await read(who, path))["data"]] == newest_first
+
+
+PLANS = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1"
+
+
+async def test_a_contract_is_looked_up_without_planning_anew(cast: Cast) -> None:
+    life = await Life.at(cast, "created")
+    for _ in range(20):
+        await life.seen()
+    pool: Pool = cast.app.state.pool
+    async with pool.connection() as conn:
+        [(generic, custom)] = await conn.fetch(PLANS, contracts.LOAD)
+    assert generic >= 15
+    assert custom <= 5

@@ -84,6 +84,18 @@ async def test_it_grows_with_every_contract(cast: Cast) -> None:
     assert found["createdAt"] <= found["updatedAt"]
 
 
+async def test_it_is_as_old_as_its_first_entry_however_few_are_shown(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await Life.at(cast, "released", rate=50000)
+    before = await wallet(cast.bob)
+    monkeypatch.setattr("earnest.marketplace.wallet.ENTRIES_MAX", 1)
+    await Life.at(cast, "released", rate=99.99)
+    after = await wallet(cast.bob)
+    assert [one["amount"] for one in after["transactions"]] == [Decimal("89.99")]
+    assert after["createdAt"] == before["createdAt"] < after["updatedAt"]
+
+
 async def test_its_figures_are_numbers(cast: Cast) -> None:
     await Life.at(cast, "released", rate=99.99)
     body = accepted(await cast.bob.get(f"{EARNINGS}/{cast.bob.id}"))

@@ -95,9 +95,10 @@ async def earnings(request: EarnestRequest, user_id: FromPath[str]) -> WalletOrN
     async with request.app.state.pool.connection() as conn:
         await _owner_or_admin(conn, caller, owner)
         account = wallet("INR", key_of(owner))
+        opened_at = await books.opened_at(conn, account)
         entries = await books.statement(conn, account, ENTRIES_MAX)
         balance_minor = await books.balance(conn, account)
-    if not entries:
+    if opened_at is None:
         return WalletOrNull(success=True, data=None)
     return WalletOrNull(
         success=True,
@@ -106,7 +107,7 @@ async def earnings(request: EarnestRequest, user_id: FromPath[str]) -> WalletOrN
             userId=owner,
             balance=to_number(balance_minor, _INR),
             transactions=[WalletEntry(**_entry(entry)) for entry in entries],
-            createdAt=instant(entries[-1].recorded_at),
+            createdAt=instant(opened_at),
             updatedAt=instant(entries[0].recorded_at),
         ),
     )

@@ -37,6 +37,15 @@ CREATE TABLE business (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- Whoever changes a business: what was priced before must not be checked by the new settings.
+CREATE FUNCTION count_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.version := OLD.version + 1;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER business_versioned BEFORE UPDATE ON business
+FOR EACH ROW EXECUTE FUNCTION count_version();
+
 -- The marketplace; {} means every switch at its default.
 INSERT INTO business (id, name, currency, settings) VALUES (1, 'Marketplace', 'INR', '{}');
 
@@ -206,8 +215,9 @@ CREATE TABLE contract (
         ]
     )
 ) WITH (fillfactor = 85);
-CREATE INDEX contract_by_buyer ON contract (buyer_id, id DESC);
-CREATE INDEX contract_by_seller ON contract (seller_id, id DESC);
+CREATE INDEX contract_by_business ON contract (business_id, created_at DESC, id DESC);
+CREATE INDEX contract_by_buyer ON contract (buyer_id, created_at DESC, id DESC);
+CREATE INDEX contract_by_seller ON contract (seller_id, created_at DESC, id DESC);
 CREATE INDEX contract_by_job ON contract (job_id);
 -- A job is bound by at most one live contract: this index decides who was first.
 CREATE UNIQUE INDEX contract_one_live_per_job ON contract (job_id) WHERE live;

@@ -376,6 +376,14 @@ BEGIN
     RETURN lost;
 END $$;
 
+CREATE FUNCTION public.count_version() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.version := OLD.version + 1;
+    RETURN NEW;
+END $$;
+
 CREATE FUNCTION public.refuse_new_role() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -773,11 +781,13 @@ CREATE INDEX application_by_freelancer ON public.application USING btree (freela
 
 CREATE UNIQUE INDEX category_name_unique ON public.category USING btree (lower(name));
 
-CREATE INDEX contract_by_buyer ON public.contract USING btree (buyer_id, id DESC);
+CREATE INDEX contract_by_business ON public.contract USING btree (business_id, created_at DESC, id DESC);
+
+CREATE INDEX contract_by_buyer ON public.contract USING btree (buyer_id, created_at DESC, id DESC);
 
 CREATE INDEX contract_by_job ON public.contract USING btree (job_id);
 
-CREATE INDEX contract_by_seller ON public.contract USING btree (seller_id, id DESC);
+CREATE INDEX contract_by_seller ON public.contract USING btree (seller_id, created_at DESC, id DESC);
 
 CREATE UNIQUE INDEX contract_one_live_per_job ON public.contract USING btree (job_id) WHERE live;
 
@@ -824,6 +834,8 @@ CREATE INDEX transfer_by_xid ON public.transfer USING brin (xid) WITH (autosumma
 CREATE INDEX outbox_due_idx ON sandbox.outbox USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 
 CREATE INDEX session_expiry_idx ON sandbox.session USING btree (expires_at) WHERE (state = 'open'::text);
+
+CREATE TRIGGER business_versioned BEFORE UPDATE ON public.business FOR EACH ROW EXECUTE FUNCTION public.count_version();
 
 CREATE TRIGGER contract_terms_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.contract_terms FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
 

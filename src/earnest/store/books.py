@@ -116,6 +116,14 @@ ORDER BY t.recorded_at DESC, t.id DESC
 LIMIT $2
 """
 
+# Every wallet begins with a credit, and transaction ids do not fall.
+OPENED = """
+SELECT t.recorded_at FROM transfer AS t
+WHERE t.credit = $1
+ORDER BY t.xid, t.id
+LIMIT 1
+"""
+
 OF_ACCOUNTS = """
 SELECT t.id, t.movement, t.debit, t.credit, t.amount_minor, t.recorded_at
 FROM transfer AS t
@@ -221,6 +229,12 @@ async def roll_up(conn: asyncpg.Connection) -> int:
             await conn.execute(ADVANCE, row["horizon_xid"], horizon)
             await conn.execute(SET_HORIZON, horizon)
         return horizon
+
+
+async def opened_at(conn: asyncpg.Connection, account: int) -> datetime | None:
+    """When the first money came into a wallet; None if none ever did."""
+    first: datetime | None = await conn.fetchval(OPENED, account)
+    return first
 
 
 async def statement(conn: asyncpg.Connection, account: int, limit: int) -> list[Entry]:

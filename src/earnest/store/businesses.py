@@ -5,7 +5,7 @@ import asyncpg
 from earnest.domain.business import MARKETPLACE, Business
 from earnest.store.contracts import business_from
 
-FIND = "SELECT id, name, currency, settings, version FROM business WHERE id = $1"
+FIND = "SELECT id, name, currency, settings FROM business WHERE id = $1"
 
 
 async def marketplace(conn: asyncpg.Connection) -> Business:

@@ -5,6 +5,7 @@ it names, the caller's account status, a stored reply for the caller's idempoten
 business time. Loads of single contracts that arrive together travel together.
 """
 
+import functools
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -51,14 +52,19 @@ class Found(msgspec.Struct, frozen=True):
     now: datetime
 
 
+# `(SELECT $1)`: how many are asked for must stay unknown to the planner. Where it can see that
+# it is one, it plans every call anew (2.6 ms instead of 0.26).
+#
 # `d.*`: the view is the one list of columns; `documented_from` takes them by position. They travel
 # as columns, not as the view's row: a row within a row costs the long lists some 6 % more.
 LOAD = """
 SELECT
     d.*,
-    b.id, b.name, b.currency, b.settings, b.version,
+    b.id, b.name, b.currency, b.settings,
     l.status, k.request_hash, k.status, k.reply, business_now()
-FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])
+FROM unnest(
+    (SELECT $1::bigint[]), (SELECT $2::text[]), (SELECT $3::bigint[]), (SELECT $4::bytea[])
+)
     WITH ORDINALITY AS q (id, public_id, caller, scope, position)
 LEFT JOIN contract_document AS d
     ON (d.contract).id = q.id AND (d.contract).public_id = q.public_id
@@ -108,28 +114,22 @@ class Loads:
             Found(
                 documented=documented_from(row),
                 business=business_from(row, 17),
-                caller_status=row[22],
-                stored=stored_from(row, 23),
-                now=row[26],
+                caller_status=row[21],
+                stored=stored_from(row, 22),
+                now=row[25],
             )
             for row in rows
         ]
 
 
-_settings_decoder = msgspec.json.Decoder(Settings)
-_businesses: dict[tuple[int, int], Business] = {}
-
-
 def business_from(row: asyncpg.Record, at: int) -> Business | None:
-    """id, name, currency, settings, version in `row` from `at`; decoded once per version."""
-    if row[at] is None:
-        return None
-    known = _businesses.get((row[at], row[at + 4]))
-    if known is None:
-        settings = _settings_decoder.decode(row[at + 3])
-        known = Business(row[at], row[at + 1], row[at + 2], settings)
-        _businesses[row[at], row[at + 4]] = known
-    return known
+    """id, name, currency, settings in `row` from `at`."""
+    return None if row[at] is None else _business(*row[at : at + 4])
+
+
+@functools.lru_cache(maxsize=1_024)
+def _business(key: int, name: str, currency: str, settings: str) -> Business:
+    return Business(key, name, currency, msgspec.json.decode(settings, type=Settings))
 
 
 def stored_from(row: asyncpg.Record, at: int) -> Stored | None:
@@ -142,11 +142,13 @@ def stored_from(row: asyncpg.Record, at: int) -> Stored | None:
 LIST_MAX = 1_000
 """What a list without paging parameters returns at most (D15)."""
 
+# Newest first by time: keys come from blocks, one for each process.
+
 OF_BUYER = """
 SELECT d.*
 FROM contract_document AS d
 WHERE (d.contract).buyer_id = $1 AND d.buyer_public_id = $2
-ORDER BY (d.contract).id DESC
+ORDER BY (d.contract).created_at DESC, (d.contract).id DESC
 LIMIT $3 OFFSET $4
 """
 
@@ -157,7 +159,7 @@ FROM contract_document AS d
 WHERE
     (d.contract).seller_id = $1 AND d.seller_public_id = $2
     AND (NOT $5 OR ((d.contract).work = 'completed' AND (d.contract).agreement = 'accepted'))
-ORDER BY (d.contract).id DESC
+ORDER BY (d.contract).created_at DESC, (d.contract).id DESC
 LIMIT $3 OFFSET $4
 """
 
@@ -166,7 +168,7 @@ OF_BUSINESS = """
 SELECT d.*
 FROM contract_document AS d
 WHERE (d.contract).business_id = $1 AND (NOT $4 OR (d.contract).funded_at IS NOT NULL)
-ORDER BY (d.contract).id DESC
+ORDER BY (d.contract).created_at DESC, (d.contract).id DESC
 LIMIT $2 OFFSET $3
 """
 

@@ -47,7 +47,7 @@ SELECT
         SELECT FROM contract AS o
         WHERE o.job_id = j.id AND o.seller_id = seller.id AND NOT o.live
     ) AS ended,
-    b.id, b.name, b.currency, b.settings, b.version,
+    b.id, b.name, b.currency, b.settings,
     l.status, k.request_hash, k.status, k.reply, business_now()
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN job AS j ON j.id = $1 AND j.public_id = $2
@@ -99,9 +99,9 @@ async def load_job(
         seller=Party(*row[11:16]) if row[11] is not None else None,
         buyer=Party(*row[16:21]) if row[16] is not None else None,
         business=business_from(row, 23),
-        caller_status=row[28],
-        stored=stored_from(row, 29),
-        now=row[32],
+        caller_status=row[27],
+        stored=stored_from(row, 28),
+        now=row[31],
     )
 
 
@@ -141,7 +141,7 @@ SELECT
         SELECT FROM provider_event AS e WHERE e.provider = $1 AND e.event_id = $2
     ) AS known,
     business_now() AS now,
-    b.id, b.name, b.currency, b.settings, b.version
+    b.id, b.name, b.currency, b.settings
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN payment AS p ON p.provider_account_id = $4 AND p.session_id = $3
 INNER JOIN business AS b ON b.id = coalesce(p.business_id, 1)

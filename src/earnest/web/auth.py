@@ -13,7 +13,7 @@ import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request
@@ -37,7 +37,7 @@ TOKEN_CHARACTERS_MAX = 1_024
 class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a token says. All of it is required. `jti` of a refresh token is its row's id."""
 
-    id: str
+    id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{24}\Z")]
     role: Literal["client", "freelancer", "admin"]
     iat: int
     exp: int
