@@ -143,7 +143,7 @@ async def client_contracts(
     page: FromQuery[str | None] = None,
     limit: FromQuery[str | None] = None,
 ) -> ClientContracts:
-    """C4: a client's contracts, newest first; 1,000 at most without `page` and `limit`."""
+    """C4: a client's contracts, newest first; 1,000 at most if not asked by page."""
     viewer = await reader(request)
     client = parse_public_id(client_id, "clientId")
     wanted = read_page(page, limit)
@@ -157,7 +157,7 @@ async def all_contracts(
     page: FromQuery[str | None] = None,
     limit: FromQuery[str | None] = None,
 ) -> AllContracts:
-    """C5: every contract of the marketplace, newest first; 1,000 at most without `page` and `limit`."""
+    """C5: all contracts of the marketplace, newest first; 1,000 at most if not asked by page."""
     viewer = await reader(request)
     wanted = read_page(page, limit)
     async with _reading(request, viewer) as conn:
@@ -234,7 +234,7 @@ async def freelancer_contracts(
     page: FromQuery[str | None] = None,
     limit: FromQuery[str | None] = None,
 ) -> ContractList:
-    """C8: a freelancer's contracts, newest first; 1,000 at most without `page` and `limit`."""
+    """C8: a freelancer's contracts, newest first; 1,000 at most if not asked by page."""
     viewer = await reader(request)
     freelancer = parse_public_id(freelancer_id, "freelancerId")
     wanted = read_page(page, limit)
@@ -264,7 +264,7 @@ async def completed_works(
     page: FromQuery[str | None] = None,
     limit: FromQuery[str | None] = None,
 ) -> ContractList:
-    """C11: a freelancer's completed contracts, newest first; 1,000 at most without `page` and `limit`."""
+    """C11: a freelancer's completed contracts, newest first; 1,000 at most if not asked by page."""
     viewer = await reader(request)
     freelancer = parse_public_id(freelancer_id, "freelancerId")
     wanted = read_page(page, limit)
