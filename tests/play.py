@@ -36,6 +36,11 @@ def needs(what: str) -> Callable[[Method], Method]:
     return guarded
 
 
+def _another(rate: int) -> int:
+    """A rate that is allowed, but not `rate`; 99,999,999 minor units are the most (D16)."""
+    return rate - 1 if rate == 99_999_999 else rate + 1
+
+
 class Play(Stage):
     """A stage, and what people do on it."""
 
@@ -302,7 +307,7 @@ class Play(Stage):
             for number, one in enumerate(self.model.applications):
                 if one.job == job and not one.withdrawn:
                     take(one.freelancer, self.withdraw, one.freelancer, number)
-            take(of.client, self.change_rate, of.client, job, of.rate + 1)
+            take(of.client, self.change_rate, of.client, job, _another(of.rate))
         elif how == "wrong":
             self.deliver_wrong_amount(len(self.sessions) - 1, 777)
         elif how == "late":
@@ -310,7 +315,7 @@ class Play(Stage):
             self.cancel(of.client, len(self.contracts) - 1)
         self.paid(job, whom)
         if how == "withdraw":
-            take(of.client, self.change_rate, of.client, job, of.rate + 1)
+            take(of.client, self.change_rate, of.client, job, _another(of.rate))
 
     @needs("contracts")
     def go_on(self, contract: int, steps: int, end: str, shut_out: bool) -> None:
