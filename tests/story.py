@@ -4,12 +4,10 @@ from collections.abc import Awaitable, Callable
 
 from checkout_event import EXPIRED, opened, tell, told_of
 from earnest.app import build_app
-from earnest.domain.party import Role
-from earnest.store import books, catalog
-from earnest.store.catalog import CATEGORY, SKILL
+from earnest.store import books
 from earnest.store.db import Pool
 from life import Life, accepted
-from web import Cast, caller, make_settings, sign_up
+from web import Cast, gather_cast, make_settings
 
 POINTS = "created paid started ongoing completed requested released canceled refunded".split()
 APPLICATIONS = "SELECT public_id FROM application WHERE job_id = (SELECT max(id) FROM job)"
@@ -102,18 +100,4 @@ async def everybody(dsn: str, do: Callable[[Cast], Awaitable[None]]) -> None:
     pool = Pool(dsn)
     app = build_app(make_settings(dsn), pool)
     async with app.lifespan():
-        async with pool.connection() as conn, conn.transaction():
-            design = await catalog.add(conn, CATEGORY, "Design")
-            drawing = await catalog.add(conn, SKILL, "Drawing")
-        cast = Cast(
-            alice=await sign_up(app, "Alice", Role.CLIENT),
-            bob=await sign_up(app, "Bob", Role.FREELANCER),
-            mallory=await sign_up(app, "Mallory", Role.CLIENT),
-            mallet=await sign_up(app, "Mallet", Role.FREELANCER),
-            olga=await sign_up(app, "Olga", Role.ADMIN),
-            anybody=caller(app),
-            app=app,
-            category=design.public_id,
-            skill=drawing.public_id,
-        )
-        await do(cast)
+        await do(await gather_cast(app))

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,25 +33,28 @@ class Demo(msgspec.Struct, frozen=True):
     lines: list[str]
 
 
-@pytest.fixture(scope="module")
-def demo() -> Iterator[Demo]:
+@contextmanager
+def _room() -> Iterator[Path]:
+    """A data directory to be, which nobody may use any more at the end."""
     parent = Path(tempfile.mkdtemp(prefix="earnest-demo-"))
     parent.chmod(0o711)  # PostgreSQL runs as another user when we are root
-    data_dir = parent / "data"
-    process, lines = _start(data_dir)
-    yield Demo(lines[0].split()[-1], data_dir, lines)
-    _stop(process)
-    assert processes_of(data_dir) == []
+    yield parent / "data"
+    assert processes_of(parent / "data") == []
     shutil.rmtree(parent)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    with _room() as data_dir:
+        process, lines = _start(data_dir)
+        yield Demo(lines[0].split()[-1], data_dir, lines)
+        _stop(process)
 
 
 @pytest.fixture
 def new_data_dir() -> Iterator[Path]:
-    parent = Path(tempfile.mkdtemp(prefix="earnest-demo-"))
-    parent.chmod(0o711)
-    yield parent / "data"
-    assert processes_of(parent / "data") == []
-    shutil.rmtree(parent)
+    with _room() as data_dir:
+        yield data_dir
 
 
 def _launch(data_dir: Path) -> subprocess.Popen[str]:

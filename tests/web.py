@@ -138,14 +138,13 @@ async def sign_up(app: Litestar, name: str, role: Role) -> Caller:
     return signed_in
 
 
-@pytest.fixture
-async def cast(app: Litestar) -> AsyncIterator[Cast]:
-    """The people of every test."""
+async def gather_cast(app: Litestar) -> Cast:
+    """Everybody signed up at `app`, with a category and a skill to post jobs under."""
     pool: Pool = app.state.pool
     async with pool.connection() as conn, conn.transaction():
         design = await catalog.add(conn, CATEGORY, "Design")
         drawing = await catalog.add(conn, SKILL, "Drawing")
-    everybody = Cast(
+    return Cast(
         alice=await sign_up(app, "Alice", Role.CLIENT),
         bob=await sign_up(app, "Bob", Role.FREELANCER),
         mallory=await sign_up(app, "Mallory", Role.CLIENT),
@@ -156,6 +155,12 @@ async def cast(app: Litestar) -> AsyncIterator[Cast]:
         category=design.public_id,
         skill=drawing.public_id,
     )
+
+
+@pytest.fixture
+async def cast(app: Litestar) -> AsyncIterator[Cast]:
+    """The people of every test."""
+    everybody = await gather_cast(app)
     yield everybody
     for one in (
         everybody.alice,
