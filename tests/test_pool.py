@@ -1,6 +1,7 @@
 """The connection pool: last in, first out, bounded, and nothing broken is lent twice."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta, timezone
 
 import asyncpg
 import pytest
@@ -137,6 +138,56 @@ async def test_it_replaces_connections_that_the_server_closed(
     async with pool.connection() as one, pool.connection() as other:
         assert await one.fetchval("SELECT 1") == await other.fetchval("SELECT 1") == 1
     await pool.close()
+
+
+OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'half open'"
+
+
+async def test_it_leaves_no_connection_behind_that_could_not_be_set_up(
+    pool: Pool, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pool.connection() as conn:
+        broken = Pool(database.app_dsn, connections_max=1, application_name="half open")
+        opened: list[int] = []
+
+        async def break_down(_: asyncpg.Connection, *args: object, **options: object) -> None:
+            opened.append(await conn.fetchval(OURS))
+            raise asyncpg.ConnectionDoesNotExistError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncpg.Connection, "set_type_codec", break_down)
+            with pytest.raises(Unavailable):
+                await broken.acquire()
+        assert opened == [1]
+        for _ in range(500):
+            if not (left := await conn.fetchval(OURS)):
+                break
+            await asyncio.sleep(0.01)
+        assert left == 0
+        broken.release(await broken.acquire())  # its slot is free again
+        await broken.close()
+
+
+@pytest.mark.parametrize(
+    "instant",
+    [
+        datetime(2026, 11, 22, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(1999, 12, 31, 23, 59, 59, 1, tzinfo=UTC),
+        datetime(1, 1, 1, tzinfo=UTC),
+        datetime(9999, 12, 31, tzinfo=UTC),
+        datetime(2026, 1, 1, 5, 30, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+    ],
+)
+async def test_it_sends_and_receives_instants_to_the_microsecond(
+    pool: Pool, instant: datetime
+) -> None:
+    async with pool.connection() as conn:
+        text = await conn.fetchval("SELECT $1::timestamptz::text", instant)
+        back = await conn.fetchval("SELECT $1::text::timestamptz", text)
+        with pytest.raises(asyncpg.DataError):
+            await conn.fetchval("SELECT $1::timestamptz", instant.replace(tzinfo=None))
+    assert back == instant
+    assert back.tzinfo is UTC
 
 
 async def test_it_says_unavailable_when_there_is_no_server() -> None:

@@ -167,13 +167,17 @@ class Pool:
                 "TimeZone": "UTC",
             },
         )
-        await conn.set_type_codec(
-            "timestamptz",
-            schema="pg_catalog",
-            format="binary",
-            encoder=_instant_sent,
-            decoder=_instant_received,
-        )
+        try:
+            await conn.set_type_codec(
+                "timestamptz",
+                schema="pg_catalog",
+                format="binary",
+                encoder=_instant_sent,
+                decoder=_instant_received,
+            )
+        except BaseException:
+            conn.terminate()  # nobody else knows of it
+            raise
         return conn
 
     def _give(self, conn: asyncpg.Connection | None) -> None:
