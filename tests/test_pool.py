@@ -159,6 +159,7 @@ async def test_it_leaves_no_connection_behind_that_could_not_be_set_up(
             with pytest.raises(Unavailable):
                 await broken.acquire()
         assert opened == [1]
+        left = 1
         for _ in range(500):
             if not (left := await conn.fetchval(OURS)):
                 break
