@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 from checkout_event import EXPIRED, opened, tell, told_of
 from earnest.app import build_app
-from earnest.store import books
 from earnest.store.db import Pool
+from horizon import roll_up_everything
 from life import Life, accepted
 from web import Cast, gather_cast, make_settings
 
@@ -18,7 +18,7 @@ async def tell_the_story(cast: Cast) -> None:
     pool: Pool = cast.app.state.pool
     lives = {point: await Life.at(cast, point, rate=99.99) for point in POINTS}
     async with pool.connection() as conn:
-        await books.roll_up(conn)
+        await roll_up_everything(conn)
     await cancel_half_way(cast)
     await pay_first(cast)
     for _ in range(2):

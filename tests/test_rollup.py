@@ -24,6 +24,7 @@ from earnest.ledger.accounts import provider_cash, suspense
 from earnest.ledger.movements import Transfer
 from earnest.store import books
 from earnest.store.commit import COMMIT, Commit, _rows
+from horizon import roll_up_everything
 
 CASH, SUSPENSE = provider_cash("INR", 1), suspense("INR", 1)
 PLAIN_SUM = """
@@ -33,7 +34,6 @@ FROM transfer
 """
 # What a rollup must not do: take the youngest transfer that it can see for its horizon.
 YOUNGEST_SEEN = "SELECT coalesce(max(xid), 0) + 1 FROM transfer"
-HAS_YOUNGER = "SELECT EXISTS (SELECT FROM transfer WHERE xid >= $1)"
 IN_ROLLUP = "SELECT credits_minor FROM rollup WHERE account = $1"
 
 _keys = count(10**9)
@@ -79,15 +79,8 @@ async def balanced(conn: asyncpg.Connection) -> int:
 
 
 async def rolled_up(conn: asyncpg.Connection) -> int:
-    """What the rollup alone says is in suspense, once it has caught up with every transfer.
-
-    Transactions of other databases hold the horizon back too, for as long as they are open.
-    """
-    for _ in range(200):
-        horizon = await books.roll_up(conn)
-        if not await conn.fetchval(HAS_YOUNGER, horizon):
-            break
-        await asyncio.sleep(0.05)
+    """What the rollup alone says is in suspense, once it has caught up with every transfer."""
+    await roll_up_everything(conn)
     return int(await conn.fetchval(IN_ROLLUP, SUSPENSE) or 0)
 
 
