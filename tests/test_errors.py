@@ -10,6 +10,7 @@ from litestar import Litestar, get
 from earnest import app as composition
 from earnest.app import build_app
 from earnest.store.db import Pool
+from earnest.web.auth import PUBLIC
 from web import Caller, Cast, caller, make_settings, problem
 
 
@@ -67,7 +68,7 @@ async def test_it_asks_for_a_bearer_token(api: Caller, cast: Cast) -> None:
 async def test_it_says_nothing_about_a_mistake_of_ours(
     database: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    @get("/healthz")
+    @get("/healthz", access=PUBLIC)
     async def broken() -> None:
         raise RuntimeError("the secret ingredient")
 

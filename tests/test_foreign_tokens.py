@@ -21,7 +21,7 @@ from digest import digest
 from earnest.domain.party import Role
 from earnest.ids import PublicId
 from earnest.store.db import Pool
-from earnest.web.auth import Tokens
+from earnest.web.tokens import Tokens
 from life import Life, accepted
 from web import PASSWORD, UNKNOWN_ID, Caller, Cast, caller, problem
 
@@ -129,7 +129,7 @@ def foreign(world: World, who: Caller) -> dict[str, str]:
     at_jwt = {"typ": "at+jwt"}
     elsewhere = Tokens(b"the secret of somebody else, 32 b", "access", 7200)
     return {
-        "another secret": elsewhere.issue(claims["id"], who.actor.role),
+        "another secret": elsewhere.issue(claims["id"], who.actor.role, claims["gen"]),
         "RS256 at+jwt": _signed({"alg": "RS256", "kid": "1", **at_jwt}, partner, 256),
         "EdDSA at+jwt": _signed({"alg": "EdDSA", "kid": "1", **at_jwt}, partner, 64),
         "EdDSA at+jwt, our claims": _signed({"alg": "EdDSA", **at_jwt}, claims, 64),
@@ -217,7 +217,7 @@ async def test_it_is_exchanged_for_nothing(world: World) -> None:
 @pytest.mark.parametrize("id_", ["", "xyz", "6" * 23, "6" * 25, "G" * 24, f"{UNKNOWN_ID}\n"])
 async def test_a_token_of_ours_without_a_proper_id_names_nobody(cast: Cast, id_: str) -> None:
     tokens: Tokens = cast.app.state.access_tokens
-    token = tokens.issue(PublicId(id_), Role.ADMIN)
+    token = tokens.issue(PublicId(id_), Role.ADMIN, 1)
     async with caller(cast.app, Authorization=f"Bearer {token}") as somebody:
         answer = await somebody.get("/api/admin/escrow/transactions")
     assert problem(answer, 401)["error"] == INVALID

@@ -214,7 +214,7 @@ async def test_it_wants_a_token_and_the_right_role(cast: Cast, api: Caller) -> N
 
 
 async def test_it_knows_nobody_by_a_token_of_a_removed_account(app: Litestar, cast: Cast) -> None:
-    token = app.state.access_tokens.issue("66aa00000000ffff000d01aa", cast.bob.actor.role)
+    token = app.state.access_tokens.issue("66aa00000000ffff000d01aa", cast.bob.actor.role, 1)
     async with caller(app, Authorization=f"Bearer {token}") as ghost:
         answer = await ghost.get("/api/freelancer/jobs/applied-jobs")
     assert problem(answer, 401)["error"] == "User not found, try to signup"

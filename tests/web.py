@@ -131,10 +131,10 @@ async def sign_up(app: Litestar, name: str, role: Role) -> Caller:
             role=role,
             password_hash=PASSWORD_HASH,
         )
-    token = app.state.access_tokens.issue(party, role)
+    token = app.state.access_tokens.issue(party, role, 1)
     signed_in = caller(app, Authorization=f"Bearer {token}")
     signed_in.name, signed_in.email, signed_in.id = name, email, party
-    signed_in.actor = Actor(role, key_of(party), party)
+    signed_in.actor = Actor(role, key_of(party), party, 1)
     return signed_in
 
 

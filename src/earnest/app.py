@@ -39,8 +39,9 @@ from earnest.store.db import Pool
 from earnest.store.keys import Keys
 from earnest.store.migrate import pending_migrations
 from earnest.web import problems, sandbox_api, sandbox_pages
-from earnest.web.auth import REFRESH_SECONDS, Tokens
+from earnest.web.auth import PUBLIC, admit, require_declared
 from earnest.web.guard import BODY_BYTES_MAX, EarnestRequest
+from earnest.web.tokens import REFRESH_SECONDS, Tokens
 from earnest.web.wire import WireResponse
 
 SANDBOX_ACCOUNT = 1
@@ -51,13 +52,13 @@ class Health(msgspec.Struct):
     status: str
 
 
-@get("/healthz", tags=["Operating"])
+@get("/healthz", access=PUBLIC, tags=["Operating"])
 async def healthz() -> Health:
     """The process answers."""
     return Health("ok")
 
 
-@get("/readyz", tags=["Operating"])
+@get("/readyz", access=PUBLIC, tags=["Operating"])
 async def readyz(request: EarnestRequest) -> Health:
     """The database answers and has every migration."""
     async with request.app.state.pool.connection() as conn:
@@ -66,7 +67,7 @@ async def readyz(request: EarnestRequest) -> Health:
     return Health("ready")
 
 
-@get("/openapi.json", include_in_schema=False)
+@get("/openapi.json", access=PUBLIC, include_in_schema=False)
 async def openapi_json(request: EarnestRequest) -> dict[str, Any]:
     """This API, described."""
     return request.app.openapi_schema.to_schema()
@@ -111,8 +112,9 @@ def build_app(settings: Settings, pool: Pool) -> Litestar:
         handlers.append(sandbox_api.router)
         if settings.provider == "sandbox":
             handlers.append(sandbox_pages.sandbox_router())
-    return Litestar(
+    app = Litestar(
         handlers,
+        before_request=admit,
         state=_state(settings, core, passwords),
         lifespan=[lifespan],
         request_class=EarnestRequest,
@@ -124,6 +126,8 @@ def build_app(settings: Settings, pool: Pool) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    require_declared(app.routes)
+    return app
 
 
 def build_core(settings: Settings, pool: Pool) -> Core:
@@ -208,6 +212,7 @@ def _openapi() -> OpenAPIConfig:
             "/docs",
             route_handlers=[],
             include_in_schema=False,
+            opt={"access": PUBLIC},
             after_request=problems.instead_of_html,
         ),
     )

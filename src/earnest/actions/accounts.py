@@ -150,7 +150,7 @@ async def authenticate(pool: Pool, passwords: Passwords, *, email: str, password
     fits = await passwords.verify(found.password_hash if found else None, password)
     if found is None or not fits:
         raise NotFound(WRONG_LOGIN)
-    accounts.require_active(found.status)
+    accounts.refuse_blocked(found.status)
     return found
 
 

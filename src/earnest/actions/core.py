@@ -19,7 +19,7 @@ from earnest.ids import Ids
 from earnest.ledger.movements import expand
 from earnest.providers.base import Provider
 from earnest.store import idempotency
-from earnest.store.accounts import require_active
+from earnest.store.accounts import Account, require_active
 from earnest.store.commit import Commit, Door
 from earnest.store.contracts import Loads
 from earnest.store.db import Pool
@@ -49,7 +49,7 @@ class Found(Protocol):
     """What every load brings besides its subject."""
 
     @property
-    def caller_status(self) -> str | None: ...
+    def caller(self) -> Account | None: ...
     @property
     def stored(self) -> Stored | None: ...
     @property
@@ -75,7 +75,7 @@ async def carry_out(
     for _ in range(ATTEMPTS_MAX):
         found = await load()
         if actor.role is not Role.SYSTEM:
-            require_active(found.caller_status)
+            require_active(found.caller, actor)
         if once is not None and found.stored is not None:
             return replay(found.stored, once)
         ids = await core.keys.ids()

@@ -126,7 +126,7 @@ async def open_payment(
     """
     for _ in range(ATTEMPTS_MAX):
         found = await load_job(core.pool, job, freelancer, actor, once)
-        require_active(found.caller_status)
+        require_active(found.caller, actor)
         if once is not None and found.stored is not None:
             return replay(found.stored, once)
         if found.hire is None or found.business is None:

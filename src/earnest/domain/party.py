@@ -19,11 +19,13 @@ class Role(StrEnum):
 
 class Actor(msgspec.Struct, frozen=True):
     """Who is acting. `key` is a party's (client, freelancer, admin), a business's (partner)
-    or 0 (system: timers and provider events)."""
+    or 0 (system: timers and provider events). `token_generation` is that of the token that
+    names a party; see `store.accounts.require_active`."""
 
     role: Role
     key: int
     public_id: PublicId = PublicId("")
+    token_generation: int = 0
 
     @property
     def name(self) -> str:

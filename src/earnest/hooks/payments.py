@@ -10,6 +10,7 @@ from earnest.actions.payments import take_event
 from earnest.errors import InvalidSignature, MalformedBody
 from earnest.providers import signature
 from earnest.providers.base import parse_event
+from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest
 
 EVENT_BYTES_MAX = 256 * 1024
@@ -22,6 +23,7 @@ log = structlog.get_logger()
     status_code=200,
     media_type=MediaType.TEXT,
     request_max_body_size=EVENT_BYTES_MAX,
+    access=PUBLIC,
     tags=["Payments"],
 )
 async def webhook(request: EarnestRequest) -> Response[str]:

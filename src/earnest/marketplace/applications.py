@@ -14,8 +14,8 @@ from earnest.errors import Forbidden, NotFound
 from earnest.ids import key_of, parse_public_id, sub_id
 from earnest.marketplace.jobs import JobDocument, populated
 from earnest.marketplace.shapes import Message
-from earnest.store import accounts, applications, jobs
-from earnest.web.auth import actor, reader
+from earnest.store import applications, jobs
+from earnest.web.auth import READERS, actor, only, reader, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
 from earnest.web.wire import instant
@@ -65,7 +65,7 @@ class MaybeApplication(msgspec.Struct):
     application: ApplicationDocument | None
 
 
-@get("/applicants/{job_id:str}/{client_id:str}")
+@get("/applicants/{job_id:str}/{client_id:str}", access=READERS)
 async def applicants(
     request: EarnestRequest, job_id: FromPath[str], client_id: FromPath[str]
 ) -> Applicants:
@@ -83,10 +83,10 @@ async def applicants(
     )
 
 
-@post("/apply-job/{job_id:str}", status_code=201)
+@post("/apply-job/{job_id:str}", status_code=201, access=only(Role.FREELANCER))
 async def apply_job(request: EarnestRequest, job_id: FromPath[str]) -> Response[Applied]:
     """Apply for an open job."""
-    caller = actor(request, Role.FREELANCER)
+    caller = actor(request)
     job_id = parse_public_id(job_id, "jobId")
     wanted = await once(request, caller)
 
@@ -100,12 +100,12 @@ async def apply_job(request: EarnestRequest, job_id: FromPath[str]) -> Response[
     return respond(await carry_out(request.app.state.pool, caller, wanted, work))
 
 
-@delete("/cancel-application/{application_id:str}", status_code=200)
+@delete("/cancel-application/{application_id:str}", status_code=200, access=only(Role.FREELANCER))
 async def cancel_application(
     request: EarnestRequest, application_id: FromPath[str]
 ) -> Response[Message]:
     """Withdraw one's own application. A contract that came of it stays what it is."""
-    caller = actor(request, Role.FREELANCER)
+    caller = actor(request)
     application_id = parse_public_id(application_id, "applicationId")
     wanted = await once(request, caller)
 
@@ -121,17 +121,16 @@ async def cancel_application(
     return respond(await carry_out(request.app.state.pool, caller, wanted, work))
 
 
-@get("/applied-jobs")
+@get("/applied-jobs", access=only(Role.FREELANCER))
 async def applied_jobs(request: EarnestRequest) -> Applications:
     """What the caller applied for, newest first."""
-    caller = actor(request, Role.FREELANCER)
+    caller = await signed_in(request)
     async with request.app.state.pool.connection() as conn:
-        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
         found = await applications.by_freelancer(conn, caller.key)
     return Applications([document(one, populated(job, caller)) for one, job in found])
 
 
-@get("/applied-status/{job_id:str}/{freelancer_id:str}")
+@get("/applied-status/{job_id:str}/{freelancer_id:str}", access=READERS)
 async def applied_status(
     request: EarnestRequest, job_id: FromPath[str], freelancer_id: FromPath[str]
 ) -> MaybeApplication:

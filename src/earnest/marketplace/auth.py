@@ -10,8 +10,9 @@ from earnest.domain.party import Role
 from earnest.errors import InvalidField, InvalidToken
 from earnest.marketplace.shapes import Line, Message, tidy
 from earnest.store import sessions
-from earnest.web.auth import REFRESH_COOKIE, REFRESH_SECONDS, refresh_cookie
+from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest
+from earnest.web.tokens import REFRESH_COOKIE, REFRESH_SECONDS, refresh_cookie
 
 CODE_SENT = "OTP has been sent"
 
@@ -129,11 +130,13 @@ async def login(request: EarnestRequest, data: JSONBody[Credentials]) -> Respons
         token_id = await sessions.open_session(conn, found.key, REFRESH_SECONDS)
     body = LoggedIn(
         message="Login successful",
-        accessToken=state.access_tokens.issue(found.public_id, found.role),
+        accessToken=state.access_tokens.issue(found.public_id, found.role, found.token_generation),
         role=found.role,
         user=User(found.public_id, found.name, found.email, found.status, found.picture),
     )
-    refresh = state.refresh_tokens.issue(found.public_id, found.role, token_id)
+    refresh = state.refresh_tokens.issue(
+        found.public_id, found.role, found.token_generation, token_id
+    )
     return Response(body, cookies=[refresh_cookie(refresh, is_https=state.is_https)])
 
 
@@ -147,8 +150,9 @@ async def refresh_token(request: EarnestRequest) -> Response[Refreshed]:
     claims = state.refresh_tokens.read(cookie)
     async with state.pool.connection() as conn:
         rotated = await sessions.rotate(conn, claims.jti, REFRESH_SECONDS)
-    body = Refreshed(state.access_tokens.issue(rotated.party, rotated.role))
-    refresh = state.refresh_tokens.issue(rotated.party, rotated.role, rotated.token_id)
+    who = rotated.party, rotated.role, rotated.token_generation
+    body = Refreshed(state.access_tokens.issue(*who))
+    refresh = state.refresh_tokens.issue(*who, rotated.token_id)
     return Response(body, cookies=[refresh_cookie(refresh, is_https=state.is_https)])
 
 
@@ -175,5 +179,6 @@ router = Router(
     route_handlers=[register, verify_otp, resend_otp, login, refresh_token, logout],
     # What is answered here signs people in: no cache may keep it.
     response_headers=[ResponseHeader(name="Cache-Control", value="no-store")],
+    opt={"access": PUBLIC},
     tags=["Accounts"],
 )

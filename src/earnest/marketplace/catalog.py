@@ -15,12 +15,12 @@ from earnest.ids import parse_public_id
 from earnest.marketplace.shapes import Line, tidy
 from earnest.store import catalog
 from earnest.store.catalog import CATEGORY, SKILL
-from earnest.web.auth import actor, maybe_actor, only
+from earnest.web.auth import OPEN, actor, only, reader
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
 
 NAME_CHARACTERS_MAX = 100
-ADMINS = [only(Role.ADMIN)]
+ADMINS = only(Role.ADMIN)
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -89,7 +89,7 @@ def _router(shelf: catalog.Shelf, several: str, in_paths: str) -> Router:
     """The routes of one shelf. `in_paths`: what they call one label, `skills` for a skill (D17)."""
     one = shelf.noun.lower()
 
-    @post(f"/add-{in_paths}", status_code=201, guards=ADMINS)
+    @post(f"/add-{in_paths}", status_code=201, access=ADMINS)
     @_called(f"add_{one}", f"A new {one}.")
     async def add(request: EarnestRequest, data: JSONBody[LabelName]) -> Response[LabelSaved]:
         name = _name(data)
@@ -97,14 +97,14 @@ def _router(shelf: catalog.Shelf, several: str, in_paths: str) -> Router:
             request, 201, f"{shelf.noun} added", lambda conn: catalog.add(conn, shelf, name)
         )
 
-    @get(f"/get-{several}")
+    @get(f"/get-{several}", access=OPEN)
     @_called(f"get_{several}", f"All {several}, the unlisted ones too.")
     async def every(request: EarnestRequest) -> Labels:
-        await maybe_actor(request)  # open to everybody, but not to a token of another API (D18)
+        await reader(request)  # open to everybody, but not to who is blocked
         async with request.app.state.pool.connection() as conn:
             return Labels(True, [_document(label) for label in await catalog.every(conn, shelf)])
 
-    @put(f"/edit-{in_paths}/{{label_id:str}}", guards=ADMINS)
+    @put(f"/edit-{in_paths}/{{label_id:str}}", access=ADMINS)
     @_called(f"edit_{one}", f"Rename a {one}.")
     async def edit(
         request: EarnestRequest, label_id: FromPath[str], data: JSONBody[LabelName]
@@ -128,12 +128,12 @@ def _router(shelf: catalog.Shelf, several: str, in_paths: str) -> Router:
             lambda conn: catalog.set_listed(conn, shelf, label, is_listed=is_listed),
         )
 
-    @put(f"/list-{in_paths}/{{label_id:str}}", guards=ADMINS)
+    @put(f"/list-{in_paths}/{{label_id:str}}", access=ADMINS)
     @_called(f"list_{one}", f"Offer a {one} again.")
     async def list_again(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
         return await set_listed(request, label_id, is_listed=True)
 
-    @put(f"/unlist-{in_paths}/{{label_id:str}}", guards=ADMINS)
+    @put(f"/unlist-{in_paths}/{{label_id:str}}", access=ADMINS)
     @_called(f"unlist_{one}", f"Offer a {one} no longer.")
     async def unlist(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
         return await set_listed(request, label_id, is_listed=False)

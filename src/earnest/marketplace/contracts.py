@@ -1,7 +1,6 @@
 """Contracts C1 to C11 of the marketplace, each at its seed path and at its deployed one (D1)."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import msgspec
@@ -27,10 +26,11 @@ from earnest.marketplace.documents import (
     referenced_contract,
 )
 from earnest.marketplace.shapes import PAGE_ENTRIES_MAX, PAGE_MAX, Line, Message, given, page_number
-from earnest.store import accounts, contracts, jobs
+from earnest.store import contracts, jobs
+from earnest.store.accounts import require_active
 from earnest.store.contracts import Asked, Documented, Page
 from earnest.store.idempotency import Once, Reply
-from earnest.web.auth import actor, only, reader
+from earnest.web.auth import READERS, actor, only, reader, viewer
 from earnest.web.guard import Amount, EarnestRequest
 from earnest.web.idempotency import once, respond
 from earnest.web.wire import encode
@@ -83,13 +83,13 @@ class AllContracts(msgspec.Struct):
 
 @post(
     ["/create-contract/{job_id:str}", "/contract/create-contract/{job_id:str}"],
-    guards=[only(Role.CLIENT)],
+    access=only(Role.CLIENT),
 )
 async def create_contract(
     request: EarnestRequest, job_id: FromPath[str], data: JSONBody[NewContract]
 ) -> Response[ContractMade]:
     """C1: hire a freelancer who applied. The client is the caller."""
-    caller = actor(request, Role.CLIENT)
+    caller = actor(request)
     inr = CURRENCIES["INR"]
     # The business's own limit is no larger than this; what binds is the job's rate.
     amount_minor = parse_major(data.amount, inr, "amount", 10**15)
@@ -110,10 +110,11 @@ async def create_contract(
 @delete(
     ["/cancel-contract/{contract_id:str}", "/contract/cancel-contract/{contract_id:str}"],
     status_code=200,
+    access=only(Role.CLIENT, Role.FREELANCER),
 )
 async def cancel_contract(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Message]:
     """C2: either party ends the contract; what is held waits for an admin's refund."""
-    caller = actor(request, Role.CLIENT, Role.FREELANCER)
+    caller = actor(request)
     return await _told(
         request, caller, actions.cancel, contract_id, "Your job contract has been cancelled"
     )
@@ -123,20 +124,24 @@ async def cancel_contract(request: EarnestRequest, contract_id: FromPath[str]) -
     [
         "/is-created/{job_id:str}/{client_id:str}",
         "/contract/is-created/{job_id:str}/{client_id:str}",
-    ]
+    ],
+    access=READERS,
 )
 async def is_created(
     request: EarnestRequest, job_id: FromPath[str], client_id: FromPath[str]
 ) -> ContractOrNull:
     """C3: the live contract of this job and client, or null."""
-    viewer = await reader(request)
+    who = await reader(request)
     job, client = parse_public_id(job_id, "jobId"), parse_public_id(client_id, "clientId")
-    async with _reading(request, viewer) as conn:
+    async with request.app.state.pool.connection() as conn:
         found = await contracts.of_job(conn, job, client)
-    return ContractOrNull(None if found is None else referenced_contract(found, viewer))
+    return ContractOrNull(None if found is None else referenced_contract(found, who))
 
 
-@get(["/get-contracts/{client_id:str}", "/contract/get-contracts/{client_id:str}"])
+@get(
+    ["/get-contracts/{client_id:str}", "/contract/get-contracts/{client_id:str}"],
+    access=READERS,
+)
 async def client_contracts(
     request: EarnestRequest,
     client_id: FromPath[str],
@@ -144,36 +149,36 @@ async def client_contracts(
     limit: FromQuery[str | None] = None,
 ) -> ClientContracts:
     """C4: a client's contracts, newest first; 1,000 at most if not asked by page."""
-    viewer = await reader(request)
+    who = await reader(request)
     client = parse_public_id(client_id, "clientId")
     wanted = read_page(page, limit)
-    shown = await _with_whole_jobs(request, viewer, contracts.of_buyer, client, wanted)
+    shown = await _with_whole_jobs(request, who, contracts.of_buyer, client, wanted)
     return ClientContracts(len(shown), shown)
 
 
-@get(["/all-contracts", "/contract/all-contracts"])
+@get(["/all-contracts", "/contract/all-contracts"], access=READERS)
 async def all_contracts(
     request: EarnestRequest,
     page: FromQuery[str | None] = None,
     limit: FromQuery[str | None] = None,
 ) -> AllContracts:
     """C5: all contracts of the marketplace, newest first; 1,000 at most if not asked by page."""
-    viewer = await reader(request)
+    who = await reader(request)
     wanted = read_page(page, limit)
-    async with _reading(request, viewer) as conn:
+    async with request.app.state.pool.connection() as conn:
         found = await contracts.of_business(conn, MARKETPLACE, wanted)
     return AllContracts(
-        [
-            populated_contract(one, viewer, job=one.job.public_id if one.job else None)
-            for one in found
-        ]
+        [populated_contract(one, who, job=one.job.public_id if one.job else None) for one in found]
     )
 
 
-@patch(["/release-fund/{contract_id:str}", "/contract/release-fund/{contract_id:str}"])
+@patch(
+    ["/release-fund/{contract_id:str}", "/contract/release-fund/{contract_id:str}"],
+    access=only(Role.CLIENT),
+)
 async def request_release(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Message]:
     """C6: ask that the completed work be paid."""
-    caller = actor(request, Role.CLIENT)
+    caller = actor(request)
     return await _told(
         request,
         caller,
@@ -186,12 +191,16 @@ async def request_release(request: EarnestRequest, contract_id: FromPath[str]) -
 # -- what the freelancer does -----------------------------------------------------------------
 
 
-@post("/approve-contract/{contract_id:str}/{freelancer_id:str}", status_code=200)
+@post(
+    "/approve-contract/{contract_id:str}/{freelancer_id:str}",
+    status_code=200,
+    access=only(Role.FREELANCER),
+)
 async def approve_contract(
     request: EarnestRequest, contract_id: FromPath[str], freelancer_id: FromPath[str]
 ) -> Response[ContractMade]:
     """C7: accept the contract: Pending becomes Started."""
-    caller = actor(request, Role.FREELANCER)
+    caller = actor(request)
 
     return respond(
         await actions.approve(
@@ -205,12 +214,12 @@ async def approve_contract(
     )
 
 
-@put("/update-status/{contract_id:str}", guards=[only(Role.FREELANCER)])
+@put("/update-status/{contract_id:str}", access=only(Role.FREELANCER))
 async def update_status(
     request: EarnestRequest, contract_id: FromPath[str], data: JSONBody[NewStatus]
 ) -> Response[ContractDocument]:
     """C10: the next status of the work."""
-    caller = actor(request, Role.FREELANCER)
+    caller = actor(request)
     if data.status not in MARKETPLACE_STATUSES:
         raise InvalidField("status", "must be one of Started, Ongoing, Completed, Canceled")
     return respond(
@@ -227,7 +236,7 @@ async def update_status(
     )
 
 
-@get("/get-contracts/{freelancer_id:str}")
+@get("/get-contracts/{freelancer_id:str}", access=READERS)
 async def freelancer_contracts(
     request: EarnestRequest,
     freelancer_id: FromPath[str],
@@ -235,29 +244,29 @@ async def freelancer_contracts(
     limit: FromQuery[str | None] = None,
 ) -> ContractList:
     """C8: a freelancer's contracts, newest first; 1,000 at most if not asked by page."""
-    viewer = await reader(request)
+    who = await reader(request)
     freelancer = parse_public_id(freelancer_id, "freelancerId")
     wanted = read_page(page, limit)
-    shown = await _with_whole_jobs(request, viewer, contracts.of_seller, freelancer, wanted)
+    shown = await _with_whole_jobs(request, who, contracts.of_seller, freelancer, wanted)
     return ContractList(len(shown), shown, shown)
 
 
-@get("/view-contract/{contract_id:str}")
+@get("/view-contract/{contract_id:str}", access=READERS)
 async def view_contract(
     request: EarnestRequest, contract_id: FromPath[str]
 ) -> Response[ContractDocument]:
     """C9: one contract with its job and both people."""
-    viewer = await reader(request)
-    asked = Asked(parse_public_id(contract_id, "contractId"), viewer.key if viewer else 0)
+    who = await viewer(request)
+    asked = Asked(parse_public_id(contract_id, "contractId"), who.key if who else 0)
     found = await request.app.state.core.loads.contract(asked)
-    if viewer is not None:
-        accounts.require_active(found.caller_status)
+    if who is not None:
+        require_active(found.caller, who)
     if found.documented is None:
         raise actions.ContractNotFound
-    return respond(Reply(200, merged(populated_contract(found.documented, viewer))))
+    return respond(Reply(200, merged(populated_contract(found.documented, who))))
 
 
-@get("/completed-works/{freelancer_id:str}")
+@get("/completed-works/{freelancer_id:str}", access=READERS)
 async def completed_works(
     request: EarnestRequest,
     freelancer_id: FromPath[str],
@@ -265,12 +274,12 @@ async def completed_works(
     limit: FromQuery[str | None] = None,
 ) -> ContractList:
     """C11: a freelancer's completed contracts, newest first; 1,000 at most if not asked by page."""
-    viewer = await reader(request)
+    who = await reader(request)
     freelancer = parse_public_id(freelancer_id, "freelancerId")
     wanted = read_page(page, limit)
-    async with _reading(request, viewer) as conn:
+    async with request.app.state.pool.connection() as conn:
         found = await contracts.of_seller(conn, freelancer, wanted, completed=True)
-    shown = [populated_contract(one, viewer) for one in found]
+    shown = [populated_contract(one, who) for one in found]
     return ContractList(len(shown), shown, shown)
 
 
@@ -299,18 +308,6 @@ def _made(status: int, message: str) -> Render:
     )
 
 
-@asynccontextmanager
-async def _reading(
-    request: EarnestRequest, viewer: Actor | None
-) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to read with: who says who they are must still be somebody, and not blocked."""
-    async with request.app.state.pool.connection() as conn:
-        if viewer is not None:
-            status = await accounts.get_status(conn, viewer.key, viewer.public_id)
-            accounts.require_active(status)
-        yield conn
-
-
 def read_page(page: str | None, limit: str | None) -> Page:
     """Without paging parameters everything, up to `store.contracts.LIST_MAX` (D15)."""
     if given(page) is None and given(limit) is None:
@@ -320,17 +317,15 @@ def read_page(page: str | None, limit: str | None) -> Page:
 
 
 async def _with_whole_jobs(
-    request: EarnestRequest, viewer: Actor | None, find: Find, party: PublicId, wanted: Page
+    request: EarnestRequest, who: Actor | None, find: Find, party: PublicId, wanted: Page
 ) -> list[ContractDocument]:
     """What `find` finds of `party`, the jobs as whole documents (C4, C8)."""
-    async with _reading(request, viewer) as conn:
+    async with request.app.state.pool.connection() as conn:
         found = await find(conn, party, wanted)
         keys = list({one.contract.job for one in found if one.contract.job is not None})
         whole = {job.key: job_documents.plain(job) for job in await jobs.by_keys(conn, keys)}
     return [
-        populated_contract(
-            one, viewer, job=whole.get(one.contract.job) if one.contract.job else None
-        )
+        populated_contract(one, who, job=whole.get(one.contract.job) if one.contract.job else None)
         for one in found
     ]
 

@@ -13,7 +13,7 @@ from earnest.actions import contracts as actions
 from earnest.actions import payments
 from earnest.domain.business import MARKETPLACE
 from earnest.domain.money import CURRENCIES, to_number
-from earnest.domain.party import Actor, Role
+from earnest.domain.party import Role
 from earnest.domain.payment import Payment
 from earnest.ids import parse_public_id
 from earnest.ledger import accounts as chart
@@ -24,10 +24,10 @@ from earnest.marketplace.documents import (
     populated_escrow,
 )
 from earnest.marketplace.shapes import Line, Text
-from earnest.store import accounts, books, contracts, hiring
+from earnest.store import books, contracts, hiring
 from earnest.store.hiring import FoundPayment
 from earnest.store.idempotency import Reply
-from earnest.web.auth import actor, only
+from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import once, respond
 from earnest.web.wire import encode, instant
@@ -86,8 +86,8 @@ class ParkedRefunded(msgspec.Struct):
 @get("/balance")
 async def balance(request: EarnestRequest) -> Figure:
     """All money that is held for contracts now."""
+    await signed_in(request)
     async with request.app.state.pool.connection() as conn:
-        await _admin(request, conn)
         held_minor = await books.total(conn, chart.Kind.HELD, _INR.numeric)
     return Figure(to_number(held_minor, _INR))
 
@@ -96,8 +96,8 @@ async def balance(request: EarnestRequest) -> Figure:
 async def total_revenue(request: EarnestRequest) -> Figure:
     """All platform fees earned by releases and refunds."""
     account = chart.pack(chart.Kind.PLATFORM_FEE_INCOME, "INR", MARKETPLACE)
+    await signed_in(request)
     async with request.app.state.pool.connection() as conn:
-        await _admin(request, conn)
         earned_minor = await books.balance(conn, account)
     return Figure(to_number(earned_minor, _INR))
 
@@ -113,8 +113,8 @@ async def transactions(
     Without `page` and `limit` the newest 1,000; all of them by pages of 100 at most (D15).
     """
     wanted = read_page(page, limit)
+    await signed_in(request)
     async with request.app.state.pool.connection() as conn:
-        await _admin(request, conn)
         found = await contracts.of_business(conn, MARKETPLACE, wanted, funded=True)
     shown = [populated_escrow(documented) for documented in found]
     return Escrows(len(shown), shown)
@@ -126,7 +126,7 @@ async def transactions(
 @put("/release-fund/{contract_id:str}")
 async def release_fund(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Settled]:
     """Release what is held to the freelancer, less the platform's fee."""
-    caller = actor(request, Role.ADMIN)
+    caller = actor(request)
     return respond(
         await actions.approve_release(
             request.app.state.core,
@@ -140,7 +140,7 @@ async def release_fund(request: EarnestRequest, contract_id: FromPath[str]) -> R
     )
 
 
-@put("/refund-client/{contract_id:str}/{client_id:str}", guards=[only(Role.ADMIN, Role.CLIENT)])
+@put("/refund-client/{contract_id:str}/{client_id:str}", access=only(Role.ADMIN, Role.CLIENT))
 async def refund_client(
     request: EarnestRequest,
     contract_id: FromPath[str],
@@ -148,7 +148,7 @@ async def refund_client(
     data: JSONBody[RefundReasons | None] = None,
 ) -> Response[Settled]:
     """An admin refunds by the cancellation policy; a client asks for it (D6, D7)."""
-    caller = actor(request, Role.ADMIN, Role.CLIENT)
+    caller = actor(request)
     reasons = data or RefundReasons()
     return respond(
         await actions.refund(
@@ -172,8 +172,8 @@ async def refund_client(
 @get("/parked-payments")
 async def parked_payments(request: EarnestRequest) -> ParkedPayments:
     """Captured payments that wait for their contract."""
+    await signed_in(request)
     async with request.app.state.pool.connection() as conn:
-        await _admin(request, conn)
         found = await hiring.parked(conn)
     shown = [_parked(payment, buyer) for payment, buyer in found]
     return ParkedPayments(len(shown), shown)
@@ -184,7 +184,7 @@ async def refund_payment(
     request: EarnestRequest, payment_id: FromPath[str]
 ) -> Response[ParkedRefunded]:
     """Give a parked payment back to the client's wallet."""
-    caller = actor(request, Role.ADMIN)
+    caller = actor(request)
 
     def render(found: FoundPayment, payment: Payment) -> Reply:
         buyer = found.buyer.public_id if found.buyer is not None else ""
@@ -215,13 +215,6 @@ def _parked(payment: Payment, buyer: str) -> ParkedPayment:
     )
 
 
-async def _admin(request: EarnestRequest, conn: Any) -> Actor:
-    caller = actor(request, Role.ADMIN)
-    status = await accounts.get_status(conn, caller.key, caller.public_id)
-    accounts.require_active(status)
-    return caller
-
-
 router = Router(
     "/api/admin/escrow",
     route_handlers=[
@@ -233,5 +226,6 @@ router = Router(
         parked_payments,
         refund_payment,
     ],
+    opt={"access": only(Role.ADMIN)},
     tags=["Escrow"],
 )

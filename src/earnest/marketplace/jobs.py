@@ -23,8 +23,8 @@ from earnest.marketplace.shapes import (
     page_number,
     search_text,
 )
-from earnest.store import accounts, clock, jobs
-from earnest.web.auth import actor, only, reader
+from earnest.store import clock, jobs
+from earnest.web.auth import READERS, SIGNED_IN, actor, only, reader, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
 from earnest.web.wire import instant, midnight
@@ -74,7 +74,7 @@ class JobDetails(msgspec.Struct):
 # -- reading --------------------------------------------------------------------------------
 
 
-@get("/get-jobs")
+@get("/get-jobs", access=READERS)
 async def get_jobs(
     request: EarnestRequest,
     page: FromQuery[str | None] = None,
@@ -98,7 +98,7 @@ async def get_jobs(
     return _page(found, wanted, viewer)
 
 
-@get("/my-jobs/{client_id:str}")
+@get("/my-jobs/{client_id:str}", access=READERS)
 async def my_jobs(
     request: EarnestRequest,
     client_id: FromPath[str],
@@ -125,20 +125,19 @@ async def my_jobs(
     return _page(found, wanted, viewer)
 
 
-@get("/job-details/{job_id:str}")
+@get("/job-details/{job_id:str}", access=SIGNED_IN)
 async def job_details(request: EarnestRequest, job_id: FromPath[str]) -> JobDetails:
     """One job, for anybody who is signed in."""
-    caller = actor(request)
+    caller = await signed_in(request)
     wanted_id = parse_public_id(job_id, "id")
     async with request.app.state.pool.connection() as conn:
-        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
         return JobDetails(populated(await jobs.get(conn, wanted_id), caller))
 
 
 # -- writing --------------------------------------------------------------------------------
 
 
-@post("/create-job", status_code=200, guards=[only(Role.CLIENT)])
+@post("/create-job", status_code=200, access=only(Role.CLIENT))
 async def create_job(request: EarnestRequest, data: JSONBody[JobFields]) -> Response[JobSaved]:
     """A new job of the caller."""
     caller = actor(request)
@@ -154,7 +153,7 @@ async def create_job(request: EarnestRequest, data: JSONBody[JobFields]) -> Resp
     return respond(await carry_out(request.app.state.pool, caller, wanted, work))
 
 
-@put("/update-job/{job_id:str}", guards=[only(Role.CLIENT)])
+@put("/update-job/{job_id:str}", access=only(Role.CLIENT))
 async def update_job(
     request: EarnestRequest, job_id: FromPath[str], data: JSONBody[JobFields]
 ) -> Response[JobSaved]:

@@ -33,12 +33,12 @@ class Session(msgspec.Struct):
     url: str
 
 
-@post("/payment/{job_id:str}", status_code=200, guards=[only(Role.CLIENT)])
+@post("/payment/{job_id:str}", status_code=200, access=only(Role.CLIENT))
 async def open_payment(
     request: EarnestRequest, job_id: FromPath[str], data: JSONBody[PaymentWanted]
 ) -> Response[Session]:
     """Open the checkout of a job, or get the one that is open already."""
-    caller = actor(request, Role.CLIENT)
+    caller = actor(request)
 
     def render(payment: Payment) -> Reply:
         return Reply(200, encode(Session(payment.session_id or "", payment.session_url)))

@@ -15,9 +15,10 @@ from earnest.ledger import accounts as chart
 from earnest.ledger.accounts import unpack
 from earnest.ledger.proof import prove
 from earnest.marketplace.documents import sees_all
-from earnest.store import accounts, books
+from earnest.store import books
+from earnest.store.accounts import require_active
 from earnest.store.contracts import Asked, Documented
-from earnest.web.auth import actor
+from earnest.web.auth import actor, only
 from earnest.web.guard import EarnestRequest
 from earnest.web.wire import instant
 
@@ -47,28 +48,28 @@ class MoneyProof(msgspec.Struct):
     transfers: list[ProofLine]
 
 
-@get("/admin/escrow/proof/{contract_id:str}")
+@get("/admin/escrow/proof/{contract_id:str}", access=only(Role.ADMIN))
 async def admin_proof(request: EarnestRequest, contract_id: FromPath[str]) -> MoneyProof:
     """Where every paisa of any contract is."""
-    return await _proof_for(request, actor(request, Role.ADMIN), contract_id)
+    return await _proof_for(request, actor(request), contract_id)
 
 
-@get("/client/contract/proof/{contract_id:str}")
+@get("/client/contract/proof/{contract_id:str}", access=only(Role.CLIENT))
 async def client_proof(request: EarnestRequest, contract_id: FromPath[str]) -> MoneyProof:
     """Where every paisa of one's own contract is, for the client."""
-    return await _proof_for(request, actor(request, Role.CLIENT), contract_id)
+    return await _proof_for(request, actor(request), contract_id)
 
 
-@get("/freelancer/contract/proof/{contract_id:str}")
+@get("/freelancer/contract/proof/{contract_id:str}", access=only(Role.FREELANCER))
 async def freelancer_proof(request: EarnestRequest, contract_id: FromPath[str]) -> MoneyProof:
     """Where every paisa of one's own contract is, for the freelancer."""
-    return await _proof_for(request, actor(request, Role.FREELANCER), contract_id)
+    return await _proof_for(request, actor(request), contract_id)
 
 
 async def _proof_for(request: EarnestRequest, caller: Actor, contract_id: str) -> MoneyProof:
     asked = Asked(parse_public_id(contract_id, "contractId"), caller.key)
     found = await request.app.state.core.loads.contract(asked)
-    accounts.require_active(found.caller_status)
+    require_active(found.caller, caller)
     if found.documented is None:
         raise ContractNotFound
     if not sees_all(found.documented, caller):

@@ -14,7 +14,7 @@ from earnest.ledger.accounts import wallet
 from earnest.marketplace.documents import wallet_id
 from earnest.store import accounts, books
 from earnest.store.books import Entry
-from earnest.web.auth import actor
+from earnest.web.auth import SIGNED_IN, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.wire import instant
 
@@ -90,7 +90,7 @@ class Months(msgspec.Struct):
 @get("/earnings/{user_id:str}")
 async def earnings(request: EarnestRequest, user_id: FromPath[str]) -> WalletOrNull:
     """A wallet with its newest 1,000 entries, newest first; null until the first credit."""
-    caller = actor(request)
+    caller = await signed_in(request)
     owner = parse_public_id(user_id, "userId")
     async with request.app.state.pool.connection() as conn:
         await _owner_or_admin(conn, caller, owner)
@@ -119,7 +119,7 @@ async def transactions(
     id: FromPath[str],  # noqa: A002
 ) -> WalletEntries:
     """A wallet's newest 1,000 entries, newest first (D15)."""
-    caller = actor(request)
+    caller = await signed_in(request)
     wanted = parse_public_id(id, "walletId")
     async with request.app.state.pool.connection() as conn:
         owner = await accounts.find_party(conn, key_of(wanted))
@@ -134,7 +134,7 @@ async def transactions(
 @get("/user-sales-report/{user_id:str}")
 async def sales_report(request: EarnestRequest, user_id: FromPath[str]) -> Months:
     """What came in, by month, oldest first."""
-    caller = actor(request)
+    caller = await signed_in(request)
     owner = parse_public_id(user_id, "userId")
     async with request.app.state.pool.connection() as conn:
         await _owner_or_admin(conn, caller, owner)
@@ -167,7 +167,6 @@ async def _owner_or_admin(
     unknown: type[NotFound] = UserNotFound,
 ) -> None:
     """Only its owner and admins look into a wallet; unknown is 404, foreign 403 (D19)."""
-    accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
     if owner is None or await accounts.find_party(conn, key_of(owner)) != owner:
         raise unknown
     if caller.role is not Role.ADMIN and caller.public_id != owner:
@@ -177,5 +176,6 @@ async def _owner_or_admin(
 router = Router(
     "/api/freelancer/wallet",
     route_handlers=[earnings, transactions, sales_report],
+    opt={"access": SIGNED_IN},
     tags=["Wallets"],
 )

@@ -62,8 +62,9 @@ CREATE TABLE party (
     CONSTRAINT party_in_business UNIQUE (business_id, id)
 );
 
--- How a party signs in. Role and party never change (privileges and trigger below); status is
--- read on every request. An administrator's login comes with an event admin.created whose
+-- How a party signs in. Role and party never change (privileges and trigger below). Status and
+-- `token_generation` are read on every request: tokens of an earlier generation are no longer
+-- good, so counting it up signs somebody out everywhere, at once. An administrator's login comes with an event admin.created whose
 -- subject is party:PUBLIC_ID, in the same database transaction: `earnest verify` asks for it.
 CREATE TABLE login (
     party_id bigint PRIMARY KEY,
@@ -71,6 +72,7 @@ CREATE TABLE login (
     status text NOT NULL DEFAULT 'Active',
     email_canonical text NOT NULL,
     password_hash text NOT NULL,
+    token_generation integer NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT login_party_fk FOREIGN KEY (party_id) REFERENCES party (id),
@@ -473,7 +475,8 @@ GRANT USAGE ON SEQUENCE object_key, entry_key, contract_number TO earnest_app;
 GRANT SELECT, INSERT ON transfer, event, provider_event, contract_terms TO earnest_app;
 GRANT SELECT, INSERT, UPDATE ON contract, payment, balance, rollup, party,
 category, skill, job, business TO earnest_app;
-GRANT SELECT, INSERT, UPDATE (status, password_hash, updated_at) ON login TO earnest_app;
+GRANT SELECT, INSERT, UPDATE (status, password_hash, token_generation, updated_at)
+ON login TO earnest_app;
 GRANT SELECT, INSERT, DELETE ON application, job_skill, idempotency_key TO earnest_app;
 GRANT SELECT, UPDATE ON business_clock, ledger_horizon TO earnest_app;
 GRANT SELECT ON provider_account, contract_document TO earnest_app;

@@ -522,6 +522,7 @@ CREATE TABLE public.login (
     status text DEFAULT 'Active'::text NOT NULL,
     email_canonical text NOT NULL,
     password_hash text NOT NULL,
+    token_generation integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT login_role_known CHECK ((role = ANY (ARRAY['client'::text, 'freelancer'::text, 'admin'::text]))),
@@ -957,6 +958,8 @@ GRANT SELECT,INSERT ON TABLE public.login TO earnest_app;
 GRANT UPDATE(status) ON TABLE public.login TO earnest_app;
 
 GRANT UPDATE(password_hash) ON TABLE public.login TO earnest_app;
+
+GRANT UPDATE(token_generation) ON TABLE public.login TO earnest_app;
 
 GRANT UPDATE(updated_at) ON TABLE public.login TO earnest_app;
 

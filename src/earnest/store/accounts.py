@@ -11,8 +11,8 @@ import msgspec
 
 from earnest.domain.audit import canonical
 from earnest.domain.business import MARKETPLACE
-from earnest.domain.party import Role
-from earnest.errors import Conflict, Forbidden, Unauthenticated
+from earnest.domain.party import Actor, Role
+from earnest.errors import Conflict, Forbidden, InvalidToken, Unauthenticated
 from earnest.ids import PublicId
 from earnest.store import keys
 
@@ -34,6 +34,13 @@ class Registration(msgspec.Struct, frozen=True):
     code_hash: bytes
 
 
+class Account(msgspec.Struct, frozen=True):
+    """Where a login stands now: every load for a caller brings it."""
+
+    status: str
+    token_generation: int
+
+
 class Login(msgspec.Struct, frozen=True):
     """An account, as the one who signs in needs it."""
 
@@ -41,14 +48,15 @@ class Login(msgspec.Struct, frozen=True):
     public_id: PublicId
     role: Role
     status: str
+    token_generation: int
     name: str
     email: str
     picture: str
     password_hash: str
 
 
-STATUS = """
-SELECT login.status FROM login
+ACCOUNT = """
+SELECT login.status, login.token_generation FROM login
 INNER JOIN party ON login.party_id = party.id
 WHERE login.party_id = $1 AND party.public_id = $2
 """
@@ -59,6 +67,7 @@ SELECT
     p.public_id,
     l.role,
     l.status,
+    l.token_generation,
     p.name,
     p.email,
     p.picture,
@@ -130,18 +139,29 @@ SELECT drawn.id, drawn.id, NULL, NULL, $1, $2, $3, $4, $5, NULL FROM drawn
 """
 
 
-def require_active(status: str | None) -> None:
-    """Raises Unauthenticated for a login that is gone, Forbidden for one that is blocked."""
-    if status is None:
+def require_active(account: Account | None, actor: Actor) -> None:
+    """Let `actor`, whose login is `account`, go on.
+
+    Raises Unauthenticated for a login that is gone, Forbidden for one that is blocked, and
+    InvalidToken for a token from before its owner signed out everywhere.
+    """
+    if account is None:
         raise Unauthenticated("User not found, try to signup")
+    refuse_blocked(account.status)
+    if account.token_generation != actor.token_generation:
+        raise InvalidToken
+
+
+def refuse_blocked(status: str) -> None:
+    """Raises Forbidden unless `status` is Active."""
     if status != "Active":
         raise Forbidden("Your account is blocked")
 
 
-async def get_status(conn: asyncpg.Connection, party_key: int, public_id: PublicId) -> str | None:
-    """`Active`, `Blocked`, or None when there is no such login."""
-    status: str | None = await conn.fetchval(STATUS, party_key, public_id)
-    return status
+async def get_account(conn: asyncpg.Connection, actor: Actor) -> Account | None:
+    """The login of `actor`; None when there is no such login."""
+    row = await conn.fetchrow(ACCOUNT, actor.key, actor.public_id)
+    return None if row is None else Account(*row)
 
 
 async def find_party(conn: asyncpg.Connection, key: int) -> PublicId | None:

@@ -15,8 +15,9 @@ import msgspec
 from earnest.domain.business import Business, Settings
 from earnest.domain.contract import Contract
 from earnest.domain.hiring import Job
-from earnest.domain.party import Party
+from earnest.domain.party import Actor, Party
 from earnest.ids import PublicId, key_of
+from earnest.store.accounts import Account
 from earnest.store.db import Pool
 from earnest.store.grouping import Grouped
 from earnest.store.idempotency import Once, Stored
@@ -35,9 +36,12 @@ class Documented(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One contract, asked for by `caller` (a party's key, 0 for nobody), maybe once."""
+    """One contract, asked for by `caller` (a party's key, 0 for nobody), maybe once.
 
-    contract: PublicId
+    Without a contract: only where the caller's login stands.
+    """
+
+    contract: PublicId | None
     caller: int = 0
     once: Once | None = None
 
@@ -47,7 +51,7 @@ class Found(msgspec.Struct, frozen=True):
 
     documented: Documented | None
     business: Business | None
-    caller_status: str | None
+    caller: Account | None
     stored: Stored | None
     now: datetime
 
@@ -61,7 +65,7 @@ LOAD = """
 SELECT
     d.*,
     b.id, b.name, b.currency, b.settings,
-    l.status, k.request_hash, k.status, k.reply, business_now()
+    l.status, l.token_generation, k.request_hash, k.status, k.reply, business_now()
 FROM unnest(
     (SELECT $1::bigint[]), (SELECT $2::text[]), (SELECT $3::bigint[]), (SELECT $4::bytea[])
 )
@@ -101,11 +105,15 @@ class Loads:
         """One contract as it is now, with everything a decision about it needs."""
         return await self._together(asked)
 
+    async def account(self, caller: Actor) -> Account | None:
+        """Where the login of `caller` stands now; loaded together with what others ask for."""
+        return (await self._together(Asked(None, caller.key))).caller
+
     async def _load(self, batch: Sequence[Asked]) -> list[Found]:
         async with self._pool.connection() as conn:
             rows = await conn.fetch(
                 LOAD,
-                [key_of(asked.contract) for asked in batch],
+                [key_of(asked.contract) if asked.contract else 0 for asked in batch],
                 [asked.contract for asked in batch],
                 [asked.caller for asked in batch],
                 [asked.once.scope if asked.once else NO_SCOPE for asked in batch],
@@ -114,9 +122,9 @@ class Loads:
             Found(
                 documented=documented_from(row),
                 business=business_from(row, 17),
-                caller_status=row[21],
-                stored=stored_from(row, 22),
-                now=row[25],
+                caller=account_from(row, 21),
+                stored=stored_from(row, 23),
+                now=row[26],
             )
             for row in rows
         ]
@@ -130,6 +138,11 @@ def business_from(row: asyncpg.Record, at: int) -> Business | None:
 @functools.lru_cache(maxsize=1_024)
 def _business(key: int, name: str, currency: str, settings: str) -> Business:
     return Business(key, name, currency, msgspec.json.decode(settings, type=Settings))
+
+
+def account_from(row: asyncpg.Record, at: int) -> Account | None:
+    """status, token_generation in `row` from `at`."""
+    return None if row[at] is None else Account(row[at], row[at + 1])
 
 
 def stored_from(row: asyncpg.Record, at: int) -> Stored | None:

@@ -15,7 +15,8 @@ from earnest.domain.hiring import Hire, Job
 from earnest.domain.party import Actor, Party
 from earnest.domain.payment import Payment
 from earnest.ids import PublicId, key_of
-from earnest.store.contracts import NO_SCOPE, business_from, stored_from
+from earnest.store.accounts import Account
+from earnest.store.contracts import NO_SCOPE, account_from, business_from, stored_from
 from earnest.store.db import Pool
 from earnest.store.idempotency import Once, Stored
 from earnest.store.rows import contract_from, payment_from
@@ -28,7 +29,7 @@ class FoundJob(msgspec.Struct, frozen=True):
     seller: Party | None
     buyer: Party | None
     business: Business | None
-    caller_status: str | None
+    caller: Account | None
     stored: Stored | None
     now: datetime
 
@@ -48,7 +49,7 @@ SELECT
         WHERE o.job_id = j.id AND o.seller_id = seller.id AND NOT o.live
     ) AS ended,
     b.id, b.name, b.currency, b.settings,
-    l.status, k.request_hash, k.status, k.reply, business_now()
+    l.status, l.token_generation, k.request_hash, k.status, k.reply, business_now()
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN job AS j ON j.id = $1 AND j.public_id = $2
 LEFT JOIN business AS b ON b.id = j.business_id
@@ -99,9 +100,9 @@ async def load_job(
         seller=Party(*row[11:16]) if row[11] is not None else None,
         buyer=Party(*row[16:21]) if row[16] is not None else None,
         business=business_from(row, 23),
-        caller_status=row[27],
-        stored=stored_from(row, 28),
-        now=row[31],
+        caller=account_from(row, 27),
+        stored=stored_from(row, 29),
+        now=row[32],
     )
 
 
@@ -208,7 +209,7 @@ class FoundPayment(msgspec.Struct, frozen=True):
 
     payment: Payment | None
     buyer: Party | None
-    caller_status: str | None
+    caller: Account | None
     stored: Stored | None
     now: datetime
 
@@ -217,7 +218,7 @@ LOAD_PAYMENT = """
 SELECT
     p AS payment,
     buyer.id, buyer.public_id, buyer.name, buyer.email, buyer.picture,
-    l.status, k.request_hash, k.status, k.reply, business_now()
+    l.status, l.token_generation, k.request_hash, k.status, k.reply, business_now()
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN payment AS p ON p.id = $1 AND p.public_id = $2
 LEFT JOIN party AS buyer ON buyer.id = p.buyer_id
@@ -238,9 +239,9 @@ async def load_payment(
     return FoundPayment(
         payment=_payment(row),
         buyer=Party(*row[1:6]) if row[1] is not None else None,
-        caller_status=row[6],
-        stored=stored_from(row, 7),
-        now=row[10],
+        caller=account_from(row, 6),
+        stored=stored_from(row, 8),
+        now=row[11],
     )
 
 

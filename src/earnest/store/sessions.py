@@ -14,16 +14,18 @@ import msgspec
 from earnest.domain.party import Role
 from earnest.errors import InvalidToken
 from earnest.ids import PublicId
-from earnest.store.accounts import require_active
+from earnest.store.accounts import refuse_blocked
 
 GRACE_SECONDS = 30
 
 
 class Rotated(msgspec.Struct, frozen=True):
-    """The owner of a session and the id of the token that follows."""
+    """The owner of a session, the generation of tokens that is good, and the id of the token
+    that follows."""
 
     party: PublicId
     role: Role
+    token_generation: int
     token_id: str
 
 
@@ -44,6 +46,7 @@ SELECT
     coalesce(t.rotated_at < now() - make_interval(secs => $2), FALSE) AS is_reused,
     l.status,
     l.role,
+    l.token_generation,
     p.public_id AS party
 FROM refresh_token AS t
 INNER JOIN session AS s ON t.session_id = s.id
@@ -71,13 +74,12 @@ UPDATE session SET revoked_at = now(), revoked_for = $2
 WHERE revoked_at IS NULL AND id = (SELECT session_id FROM refresh_token WHERE id = $1)
 """
 
-IS_ALIVE = """
-SELECT EXISTS (
-    SELECT 1 FROM refresh_token AS t
-    INNER JOIN session AS s ON t.session_id = s.id
-    INNER JOIN login AS l ON s.party_id = l.party_id
-    WHERE t.id = $1 AND s.revoked_at IS NULL AND t.expires_at > now() AND l.status = 'Active'
-)
+ALIVE = """
+SELECT l.token_generation
+FROM refresh_token AS t
+INNER JOIN session AS s ON t.session_id = s.id
+INNER JOIN login AS l ON s.party_id = l.party_id
+WHERE t.id = $1 AND s.revoked_at IS NULL AND t.expires_at > now() AND l.status = 'Active'
 """
 
 PURGE = "DELETE FROM refresh_token WHERE expires_at < now() - INTERVAL '1 day'"
@@ -105,11 +107,13 @@ async def rotate(conn: asyncpg.Connection, token_id: str, refresh_seconds: int) 
         row = await conn.fetchrow(FIND, _uuid(token_id), GRACE_SECONDS)
         if row is None or row["is_revoked"] or row["is_expired"]:
             raise InvalidToken
-        require_active(row["status"])
+        refuse_blocked(row["status"])
         if not row["is_reused"]:
             successor = uuid.uuid4()
             await conn.execute(ROTATE, _uuid(token_id), successor, refresh_seconds)
-            return Rotated(PublicId(row["party"]), Role(row["role"]), successor.hex)
+            return Rotated(
+                PublicId(row["party"]), Role(row["role"]), row["token_generation"], successor.hex
+            )
         await conn.execute(REVOKE, row["session_id"], "a refresh token was used again")
     raise InvalidToken
 
@@ -119,10 +123,11 @@ async def close(conn: asyncpg.Connection, token_id: str) -> None:
     await conn.execute(REVOKE_BY_TOKEN, _uuid(token_id), "logout")
 
 
-async def is_alive(conn: asyncpg.Connection, token_id: str) -> bool:
-    """Whether this token may still name its owner, who must not be blocked."""
-    alive: bool = await conn.fetchval(IS_ALIVE, _uuid(token_id))
-    return alive
+async def generation(conn: asyncpg.Connection, token_id: str) -> int | None:
+    """The generation of its owner's tokens while this one may name its owner, who must not be
+    blocked; None afterwards."""
+    found: int | None = await conn.fetchval(ALIVE, _uuid(token_id))
+    return found
 
 
 async def purge(conn: asyncpg.Connection) -> None:

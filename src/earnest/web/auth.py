@@ -1,180 +1,144 @@
-"""**Who is calling**: access tokens, refresh tokens, and the actor behind a request.
+"""**Who is calling**: what a route asks of its caller, and the actor behind a request.
 
-Tokens are JWT (HS256). One signing key per purpose, so that a refresh token is never taken for
-an access token, nor one of the partner API for either. Verification is strict: the one header
-we write, the one spelling of the signature, every claim present and of its type, a lifetime no
-longer than we give. Invariant: an access token names a party that existed when it was issued;
-whether that party is blocked by now is for the database to say, on each request.
+Every route declares its `access`; one hook holds all requests to that, before their body is
+read. Invariants: a route that declares nothing keeps the application from starting; a token
+names a party that existed when it was issued, and whether that party is blocked or signed out by
+now is for the database to say, on each request.
 """
 
-import hashlib
-import hmac
-import secrets
-import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 from litestar import Request
-from litestar.connection import ASGIConnection
-from litestar.datastructures import Cookie
-from litestar.handlers import BaseRouteHandler
+from litestar.routes import BaseRoute, HTTPRoute
 
 from earnest.domain.party import Actor, Role
 from earnest.errors import Forbidden, InvalidToken, Unauthenticated
 from earnest.ids import PublicId, key_of
 from earnest.store import sessions
-
-ISSUER = "earnest"
-AUDIENCE = "earnest-marketplace"
-REFRESH_COOKIE = "refreshToken"
-REFRESH_SECONDS = 7 * 24 * 3600
-CLOCK_LEEWAY_SECONDS = 5
-TOKEN_CHARACTERS_MAX = 1_024
+from earnest.store.accounts import require_active
+from earnest.web.tokens import REFRESH_COOKIE, Claims, Tokens
 
 
-class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a token says. All of it is required. `jti` of a refresh token is its row's id."""
+class Access(msgspec.Struct, frozen=True):
+    """Who may call a route: `roles` with an access token, or anybody.
 
-    id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{24}\Z")]
-    role: Literal["client", "freelancer", "admin"]
-    iat: int
-    exp: int
-    jti: str
-    iss: Literal["earnest"]
-    aud: Literal["earnest-marketplace"]
-    typ: Literal["access", "refresh"]
-
-
-class Tokens:
-    """Issues and verifies tokens of one type.
-
-    `key` is secret and used for nothing else; `lifetime_seconds` is what `issue` gives and the
-    most that `read` takes.
+    `is_read`: anybody may look, and who says who they are is recognised (D8); `is_open`: no
+    setting changes that.
     """
 
-    def __init__(
-        self, key: bytes, typ: Literal["access", "refresh"], lifetime_seconds: int
-    ) -> None:
-        self._key = key
-        self._typ = typ
-        self.lifetime_seconds = lifetime_seconds
-
-    def issue(self, party: PublicId, role: Role, jti: str = "") -> str:
-        """A token for `party`, valid from now."""
-        now = int(time.time())
-        claims = {
-            "id": party,
-            "role": role,
-            "iat": now,
-            "exp": now + self.lifetime_seconds,
-            "jti": jti or secrets.token_hex(16),
-            "iss": ISSUER,
-            "aud": AUDIENCE,
-            "typ": self._typ,
-        }
-        signed = f"{_HEADER}.{_encode(msgspec.json.encode(claims))}"
-        return f"{signed}.{self._signature(signed)}"
-
-    def read(self, token: str) -> Claims:
-        """The claims of a token that we issued and that is still valid; else InvalidToken."""
-        signed, _, signature = token.rpartition(".")
-        header, _, payload = signed.partition(".")
-        if header != _HEADER or len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
-            raise InvalidToken
-        # Comparing the encoded text leaves no second spelling of the same signature.
-        if not hmac.compare_digest(self._signature(signed), signature):
-            raise InvalidToken
-        try:
-            claims = _CLAIMS.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        except (ValueError, msgspec.MsgspecError):
-            raise InvalidToken from None
-        now = time.time()
-        if claims.typ != self._typ or not claims.jti:
-            raise InvalidToken
-        if claims.iat > now + CLOCK_LEEWAY_SECONDS or claims.exp <= now:
-            raise InvalidToken
-        if claims.exp - claims.iat > self.lifetime_seconds:
-            raise InvalidToken
-        return claims
-
-    def _signature(self, signed: str) -> str:
-        return _encode(hmac.digest(self._key, signed.encode(), hashlib.sha256))
+    roles: frozenset[Role] = frozenset()
+    is_read: bool = False
+    is_open: bool = False
 
 
-def only(*roles: Role) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:
-    """A guard for routes that read a body: who may not call is told so before it is read.
-
-    @post("/create-job", guards=[only(Role.CLIENT)])
-    """
-
-    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        actor(connection, *roles)
-
-    return guard
+def only(*roles: Role) -> Access:
+    """`@post("/create-job", access=only(Role.CLIENT))`"""
+    return Access(frozenset(roles))
 
 
-def actor(request: ASGIConnection[Any, Any, Any, Any], *roles: Role) -> Actor:
-    """The caller, who must have one of `roles` (none given: any).
+PUBLIC = Access()
+"""Nobody is asked who they are."""
 
-    Asks no database: account status is for the query that follows. Raises Unauthenticated
-    without a bearer token, InvalidToken, or Forbidden for another role.
-    """
-    found = _bearer(request)
-    if found is None:
-        raise Unauthenticated
-    if roles and found.role not in roles:
-        raise Forbidden
+READERS = Access(is_read=True)
+"""Anybody; nobody in particular only where EARNEST_ANONYMOUS_READS is on."""
+
+OPEN = Access(is_read=True, is_open=True)
+"""Anybody, whatever that setting says: nothing is shown of people or of what they do."""
+
+SIGNED_IN = only(Role.CLIENT, Role.FREELANCER, Role.ADMIN)
+
+
+def access_of(route_handler: Any) -> Access:
+    """What a handler declares."""
+    found: Access = route_handler.opt["access"]
     return found
 
 
-async def maybe_actor(request: Request[Any, Any, Any]) -> Actor | None:
-    """The caller of a read that needs no login (D8): a bearer token, else the refresh cookie.
+def require_declared(routes: Iterable[BaseRoute]) -> None:
+    """Raises LookupError for a handler that does not say who may call it."""
+    for route in routes:
+        if not isinstance(route, HTTPRoute):
+            raise LookupError(f"{route.path} is not for HTTP")
+        for handler in route.route_handlers:
+            declared = isinstance(handler.opt.get("access"), Access)
+            if not declared and handler.http_methods != {"OPTIONS"}:
+                raise LookupError(f"{route.path} does not say who may call it")
 
-    None for an anonymous caller and for a cookie that is no longer good; a bearer token that is
-    no longer good is InvalidToken, upon which real clients refresh it and ask again.
+
+async def admit(request: Request[Any, Any, Any]) -> None:
+    """Litestar's hook before each request: hold the caller to the route's `access`.
+
+    Raises Unauthenticated without a token where one is needed, InvalidToken for one that is not
+    good wherever one is looked at, Forbidden for another role. Asks no database.
     """
+    if request.scope["method"] == "OPTIONS":
+        return
+    access = access_of(request.route_handler)
+    if not access.roles and not access.is_read:
+        return
     found = _bearer(request)
-    if found is not None:
-        return found
-    cookie = request.cookies.get(REFRESH_COOKIE)
-    if cookie is None:
-        return None
-    try:
-        claims = request.app.state.refresh_tokens.read(cookie)
-    except InvalidToken:
-        return None
-    async with request.app.state.pool.connection() as conn:
-        alive = await sessions.is_alive(conn, claims.jti)
-    return _actor_of(claims) if alive else None
+    if found is None:
+        if access.roles or not (_may_be_known(request) or _may_stay_unknown(request)):
+            raise Unauthenticated
+        return
+    if access.roles and found.role not in access.roles:
+        raise Forbidden
+    request.scope[_KNOWN] = found  # type: ignore[literal-required]
+
+
+# -- for handlers -----------------------------------------------------------------------------
+
+
+def actor(request: Request[Any, Any, Any]) -> Actor:
+    """The caller, whom the route's `access` admitted.
+
+    Asks no database: for handlers whose own load brings the account, as all loads of actions and
+    `idempotency.carry_out` do.
+    """
+    found: Actor = request.scope[_KNOWN]  # type: ignore[literal-required]
+    return found
+
+
+async def signed_in(request: Request[Any, Any, Any]) -> Actor:
+    """The caller, whose account is neither blocked nor signed out everywhere.
+
+    Raises what `store.accounts.require_active` refuses.
+    """
+    found = actor(request)
+    require_active(await request.app.state.core.loads.account(found), found)
+    return found
+
+
+async def viewer(request: Request[Any, Any, Any]) -> Actor | None:
+    """Who looks, by bearer token or else by the refresh cookie (D8); None for nobody known.
+
+    For handlers whose own load brings the account. A cookie that is no longer good names nobody;
+    raises Unauthenticated then where the operator wants no anonymous readers.
+    """
+    found: Actor | None = request.scope.get(_KNOWN)  # type: ignore[assignment]
+    if found is None and _may_be_known(request):
+        found = await _by_cookie(request)
+    if found is None and not _may_stay_unknown(request):
+        raise Unauthenticated
+    return found
 
 
 async def reader(request: Request[Any, Any, Any]) -> Actor | None:
-    """`maybe_actor`, but Unauthenticated for anonymous callers where the operator wants none."""
-    found = await maybe_actor(request)
-    if found is None and not request.app.state.settings.anonymous_reads:
-        raise Unauthenticated
+    """`viewer`, whose account is neither blocked nor signed out everywhere."""
+    found = await viewer(request)
+    if found is not None:
+        require_active(await request.app.state.core.loads.account(found), found)
     return found
 
 
-def refresh_cookie(token: str, *, is_https: bool) -> Cookie:
-    """The cookie that keeps a browser signed in; an empty `token` removes it."""
-    return Cookie(
-        key=REFRESH_COOKIE,
-        value=token,
-        path="/",
-        httponly=True,
-        secure=is_https,
-        samesite="none" if is_https else "lax",
-        max_age=REFRESH_SECONDS if token else 0,
-    )
+# -- tokens of a request ----------------------------------------------------------------------
+
+_KNOWN = "earnest.actor"
 
 
-def _bearer(request: ASGIConnection[Any, Any, Any, Any]) -> Actor | None:
-    known = request.scope.get(_KNOWN)
-    if isinstance(known, Actor):
-        return known
+def _bearer(request: Request[Any, Any, Any]) -> Actor | None:
     value = None
     for name, given in request.scope["headers"]:
         if name == b"authorization":
@@ -187,20 +151,30 @@ def _bearer(request: ASGIConnection[Any, Any, Any, Any]) -> Actor | None:
     if scheme.lower() != b"bearer":
         raise InvalidToken
     tokens: Tokens = request.app.state.access_tokens
-    found = _actor_of(tokens.read(token.strip().decode("latin-1")))
-    request.scope[_KNOWN] = found  # type: ignore[literal-required]
-    return found
+    return _actor_of(tokens.read(token.strip().decode("latin-1")))
+
+
+async def _by_cookie(request: Request[Any, Any, Any]) -> Actor | None:
+    try:
+        claims = request.app.state.refresh_tokens.read(request.cookies[REFRESH_COOKIE])
+    except InvalidToken:
+        return None
+    async with request.app.state.pool.connection() as conn:
+        generation = await sessions.generation(conn, claims.jti)
+    if generation is None:
+        return None
+    return msgspec.structs.replace(_actor_of(claims), token_generation=generation)
+
+
+def _may_be_known(request: Request[Any, Any, Any]) -> bool:
+    return REFRESH_COOKIE in request.cookies
+
+
+def _may_stay_unknown(request: Request[Any, Any, Any]) -> bool:
+    is_open: bool = access_of(request.route_handler).is_open
+    return is_open or request.app.state.settings.anonymous_reads
 
 
 def _actor_of(claims: Claims) -> Actor:
     party = PublicId(claims.id)
-    return Actor(Role(claims.role), key_of(party), party)
-
-
-def _encode(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-_KNOWN = "earnest.actor"
-_HEADER = _encode(b'{"alg":"HS256","typ":"JWT"}')
-_CLAIMS = msgspec.json.Decoder(Claims)
+    return Actor(Role(claims.role), key_of(party), party, claims.gen)

@@ -84,7 +84,7 @@ async def carry_out(
     second one finds the record of the first.
     """
     async with pool.connection() as conn, conn.transaction():
-        accounts.require_active(await accounts.get_status(conn, caller.key, caller.public_id))
+        accounts.require_active(await accounts.get_account(conn, caller), caller)
         if wanted is None:
             return await work(conn)
         await conn.execute(LOCK, int.from_bytes(wanted.scope[:8], "big", signed=True))

@@ -6,6 +6,7 @@ from litestar.params import FromQuery, JSONBody
 
 from earnest.errors import InvalidField
 from earnest.store import clock, mail
+from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest
 from earnest.web.wire import instant
 
@@ -60,4 +61,9 @@ async def advance_clock(request: EarnestRequest, data: JSONBody[Advance]) -> Clo
         return Clock(instant(await clock.now(conn)), offset_seconds)
 
 
-router = Router("/sandbox", route_handlers=[mailbox, read_clock, advance_clock], tags=["Sandbox"])
+router = Router(
+    "/sandbox",
+    route_handlers=[mailbox, read_clock, advance_clock],
+    opt={"access": PUBLIC},
+    tags=["Sandbox"],
+)

@@ -24,6 +24,7 @@ from earnest.errors import Conflict, Refused
 from earnest.providers.base import CheckoutState
 from earnest.providers.sandbox import Completion, HostedPage, SandboxProvider
 from earnest.providers.sandbox_rules import Outcome, origin
+from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest
 
 FORM_BYTES_MAX = 8 * 1024
@@ -73,6 +74,7 @@ def sandbox_router() -> Router:
         "/sandbox",
         route_handlers=[show_page, pay, show_confirmation, confirm, complete],
         request_max_body_size=FORM_BYTES_MAX,
+        opt={"access": PUBLIC},
         include_in_schema=False,
     )
 
@@ -84,6 +86,7 @@ def static_router() -> Router:
         directories=[_HERE / "static"],
         include_in_schema=False,
         cache_control=CacheControlHeader(max_age=3600),
+        opt={"access": PUBLIC},
     )
 
 
