@@ -227,12 +227,14 @@ async def create(
     email_canonical: str,
     role: Role,
     password_hash: str,
+    made_by: str = SETUP,
 ) -> PublicId:
     """A party of the marketplace that can sign in, within the caller's database transaction.
 
-    The audit trail tells of an administrator: event `admin.created` by `setup`, whose subject is
-    `party:PUBLIC_ID` and whose body is `{"email": ...}`. Raises Conflict for a taken address;
-    then, as after any error, the caller rolls back and nothing of it stays.
+    The audit trail tells of an administrator: event `admin.created` by `made_by` (the name of an
+    admin as actor), whose subject is `party:PUBLIC_ID` and whose body is `{"email": ...}`. Raises
+    Conflict for a taken address; then, as after any error, the caller rolls back and nothing of
+    it stays.
     """
     fresh = await keys.draw(conn)
     try:
@@ -246,7 +248,7 @@ async def create(
         raise
     if role == Role.ADMIN:
         subject, body = f"party:{fresh.public_id}", canonical({"email": email_canonical})
-        await conn.execute(INSERT_EVENT, subject, ADMIN_CREATED, SETUP, fresh.at, body)
+        await conn.execute(INSERT_EVENT, subject, ADMIN_CREATED, made_by, fresh.at, body)
     return fresh.public_id
 
 
