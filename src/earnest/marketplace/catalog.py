@@ -75,7 +75,7 @@ def _name(data: JSONBody[LabelName]) -> str:
     return name
 
 
-def _called(name: str, description: str) -> Callable[[Handler], Handler]:
+def called(name: str, description: str) -> Callable[[Handler], Handler]:
     """Name a handler that is made for each shelf: the API's description speaks of it so."""
 
     def rename(handler: Handler) -> Handler:
@@ -90,7 +90,7 @@ def _router(shelf: catalog.Shelf, several: str, in_paths: str) -> Router:
     one = shelf.noun.lower()
 
     @post(f"/add-{in_paths}", status_code=201, access=ADMINS)
-    @_called(f"add_{one}", f"A new {one}.")
+    @called(f"add_{one}", f"A new {one}.")
     async def add(request: EarnestRequest, data: JSONBody[LabelName]) -> Response[LabelSaved]:
         name = _name(data)
         return await _change(
@@ -98,14 +98,14 @@ def _router(shelf: catalog.Shelf, several: str, in_paths: str) -> Router:
         )
 
     @get(f"/get-{several}", access=OPEN)
-    @_called(f"get_{several}", f"All {several}, the unlisted ones too.")
+    @called(f"get_{several}", f"All {several}, the unlisted ones too.")
     async def every(request: EarnestRequest) -> Labels:
         await reader(request)  # open to everybody, but not to who is blocked
         async with request.app.state.pool.connection() as conn:
             return Labels(True, [_document(label) for label in await catalog.every(conn, shelf)])
 
     @put(f"/edit-{in_paths}/{{label_id:str}}", access=ADMINS)
-    @_called(f"edit_{one}", f"Rename a {one}.")
+    @called(f"edit_{one}", f"Rename a {one}.")
     async def edit(
         request: EarnestRequest, label_id: FromPath[str], data: JSONBody[LabelName]
     ) -> Response[LabelSaved]:
@@ -129,12 +129,12 @@ def _router(shelf: catalog.Shelf, several: str, in_paths: str) -> Router:
         )
 
     @put(f"/list-{in_paths}/{{label_id:str}}", access=ADMINS)
-    @_called(f"list_{one}", f"Offer a {one} again.")
+    @called(f"list_{one}", f"Offer a {one} again.")
     async def list_again(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
         return await set_listed(request, label_id, is_listed=True)
 
     @put(f"/unlist-{in_paths}/{{label_id:str}}", access=ADMINS)
-    @_called(f"unlist_{one}", f"Offer a {one} no longer.")
+    @called(f"unlist_{one}", f"Offer a {one} no longer.")
     async def unlist(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
         return await set_listed(request, label_id, is_listed=False)
 
