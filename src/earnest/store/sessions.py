@@ -74,6 +74,13 @@ UPDATE session SET revoked_at = now(), revoked_for = $2
 WHERE revoked_at IS NULL AND id = (SELECT session_id FROM refresh_token WHERE id = $1)
 """
 
+# The login first: whoever else changes it waits there, before any session is locked.
+SIGN_OUT = "UPDATE login SET token_generation = token_generation + 1 WHERE party_id = $1"
+REVOKE_ALL = """
+UPDATE session SET revoked_at = now(), revoked_for = $2
+WHERE party_id = $1 AND revoked_at IS NULL
+"""
+
 ALIVE = """
 SELECT l.token_generation
 FROM refresh_token AS t
@@ -121,6 +128,13 @@ async def rotate(conn: asyncpg.Connection, token_id: str, refresh_seconds: int) 
 async def close(conn: asyncpg.Connection, token_id: str) -> None:
     """Log out: the session of this token ends, if it is still open."""
     await conn.execute(REVOKE_BY_TOKEN, _uuid(token_id), "logout")
+
+
+async def revoke_all(conn: asyncpg.Connection, party_key: int, reason: str) -> None:
+    """Sign somebody out everywhere, at once: every session ends, and every access token issued
+    so far is no longer good. Within the caller's database transaction."""
+    await conn.execute(SIGN_OUT, party_key)
+    await conn.execute(REVOKE_ALL, party_key, reason)
 
 
 async def generation(conn: asyncpg.Connection, token_id: str) -> int | None:
