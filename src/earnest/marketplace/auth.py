@@ -127,7 +127,9 @@ async def login(request: EarnestRequest, data: JSONBody[Credentials]) -> Respons
         state.pool, state.passwords, email=data.email.strip(), password=data.password
     )
     async with state.pool.connection() as conn:
-        token_id = await sessions.open_session(conn, found.key, REFRESH_SECONDS)
+        token_id = await sessions.open_session(
+            conn, found.key, found.token_generation, REFRESH_SECONDS
+        )
     body = LoggedIn(
         message="Login successful",
         accessToken=state.access_tokens.issue(found.public_id, found.role, found.token_generation),
