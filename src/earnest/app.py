@@ -27,7 +27,10 @@ from earnest.marketplace import (
     escrow,
     jobs,
     payments,
+    profiles,
     proof,
+    reviews,
+    users,
     wallet,
 )
 from earnest.providers.sandbox import SandboxProvider
@@ -105,6 +108,10 @@ def build_app(settings: Settings, pool: Pool) -> Litestar:
         escrow.router,
         proof.router,
         wallet.router,
+        users.router,
+        reviews.router,
+        profiles.client_router,
+        profiles.freelancer_router,
         webhook,
         sandbox_pages.static_router(),
     ]

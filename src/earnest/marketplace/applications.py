@@ -10,11 +10,12 @@ from litestar.params import FromPath
 from earnest.domain.hiring import JobNotOpen
 from earnest.domain.job import Application, Listing
 from earnest.domain.party import Actor, Party, Role
+from earnest.domain.people import FreelancerProfile, profile_id
 from earnest.errors import Forbidden, NotFound
-from earnest.ids import key_of, parse_public_id, sub_id
+from earnest.ids import key_of, parse_public_id
 from earnest.marketplace.jobs import JobDocument, populated
 from earnest.marketplace.shapes import Message
-from earnest.store import applications, jobs
+from earnest.store import applications, jobs, profiles
 from earnest.web.auth import READERS, actor, only, reader, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
@@ -30,8 +31,8 @@ class Profile(msgspec.Struct):
     userId: str  # noqa: N815
     firstName: str  # noqa: N815
     profilePic: str  # noqa: N815
-    title: str = ""
-    experienceLevel: str = ""  # noqa: N815
+    title: str
+    experienceLevel: str  # noqa: N815
 
 
 class ApplicationDocument(msgspec.Struct):
@@ -78,8 +79,10 @@ async def applicants(
         if job.client.public_id != client_id:
             raise Forbidden
         found = await applications.of_job(conn, job.key)
+        known = await profiles.of_freelancers(conn, [one.freelancer.key for one in found])
     return Applicants(
-        "Applicants of this job", [document(one, one.job, profile(one)) for one in found]
+        "Applicants of this job",
+        [document(one, one.job, profile(known[one.freelancer.key])) for one in found],
     )
 
 
@@ -167,14 +170,15 @@ def document(
     )
 
 
-def profile(one: Application) -> Profile:
-    """The applicant as others see him."""
-    who = one.freelancer
+def profile(of: FreelancerProfile) -> Profile:
+    """The applicant as others see them."""
     return Profile(
-        id=sub_id(who.public_id, 1),
-        userId=who.public_id,
-        firstName=who.name,
-        profilePic=who.picture,
+        id=profile_id(of.owner.public_id),
+        userId=of.owner.public_id,
+        firstName=of.first_name,
+        profilePic=of.owner.picture,
+        title=of.title,
+        experienceLevel=of.experience_level or "",
     )
 
 

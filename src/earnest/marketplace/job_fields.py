@@ -73,7 +73,7 @@ async def draft_of(conn: asyncpg.Connection, data: JobFields, job: Job | None) -
     )
     category = job.category if job else None
     if given(data.category) is not None:
-        category = await _category(conn, str(data.category))
+        category = await find_category(conn, str(data.category), "category")
     return Draft(
         title=title,
         description=description,
@@ -82,7 +82,7 @@ async def draft_of(conn: asyncpg.Connection, data: JobFields, job: Job | None) -
         experience_level=Level(level),
         location=_text(data.location, "location", job.location if job else ""),
         category=category,
-        skills=await _skills(conn, data.skills, job.skills if job else ()),
+        skills=await find_skills(conn, data.skills, job.skills if job else ()),
         listing=listing,
         start_date=_day(data.startDate, "startDate", job.start_date if job else None),
         end_date=_day(data.endDate, "endDate", job.end_date if job else None),
@@ -121,17 +121,19 @@ def _day(text: str | None, field: str, before: date | None) -> date | None:
         raise InvalidField(field, "must be a day, YYYY-MM-DD") from None
 
 
-async def _category(conn: asyncpg.Connection, text: str) -> Label:
-    wanted = parse_public_id(text, "category")
+async def find_category(conn: asyncpg.Connection, text: str, field: str) -> Label:
+    """The category with this id. Raises InvalidField naming `field`."""
+    wanted = parse_public_id(text, field)
     found = (await catalog.find(conn, CATEGORY, [wanted])).get(wanted)
     if found is None:
-        raise InvalidField("category", "is not one of the categories")
+        raise InvalidField(field, "is not one of the categories")
     return found
 
 
-async def _skills(
+async def find_skills(
     conn: asyncpg.Connection, texts: list[str] | None, before: tuple[Label, ...]
 ) -> tuple[Label, ...]:
+    """The skills with these ids, each once; `before` without any. Raises InvalidField."""
     if texts is None:
         return before
     if len(texts) > SKILLS_MAX:

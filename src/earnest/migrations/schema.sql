@@ -432,6 +432,18 @@ CREATE TABLE public.category (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.client_profile (
+    party_id bigint NOT NULL,
+    first_name text NOT NULL,
+    last_name text NOT NULL,
+    company_name text NOT NULL,
+    description text NOT NULL,
+    website text NOT NULL,
+    country text NOT NULL,
+    city text NOT NULL,
+    updated_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.job (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -501,6 +513,28 @@ CREATE SEQUENCE public.entry_key
     NO MINVALUE
     NO MAXVALUE
     CACHE 1;
+
+CREATE TABLE public.freelancer_profile (
+    party_id bigint NOT NULL,
+    first_name text NOT NULL,
+    last_name text NOT NULL,
+    title text NOT NULL,
+    bio text NOT NULL,
+    experience_level text NOT NULL,
+    category_id bigint,
+    languages text[] NOT NULL,
+    portfolio text[] NOT NULL,
+    country text NOT NULL,
+    city text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT freelancer_profile_level_known CHECK ((experience_level = ANY (ARRAY[''::text, 'Beginner'::text, 'Intermediate'::text, 'Expert'::text])))
+);
+
+CREATE TABLE public.freelancer_skill (
+    party_id bigint NOT NULL,
+    skill_id bigint NOT NULL,
+    "position" smallint NOT NULL
+);
 
 CREATE TABLE public.job_skill (
     job_id bigint NOT NULL,
@@ -589,6 +623,18 @@ CREATE TABLE public.registration (
     created_at timestamp with time zone NOT NULL,
     CONSTRAINT registration_role_known CHECK ((role = ANY (ARRAY['client'::text, 'freelancer'::text]))),
     CONSTRAINT registration_tries_floor CHECK ((tries_left >= 0))
+);
+
+CREATE TABLE public.review (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    contract_id bigint NOT NULL,
+    client_id bigint NOT NULL,
+    freelancer_id bigint NOT NULL,
+    rating smallint NOT NULL,
+    description text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT review_rating_known CHECK (((rating >= 1) AND (rating <= 5)))
 );
 
 CREATE TABLE public.rollup (
@@ -682,6 +728,9 @@ ALTER TABLE ONLY public.business
 ALTER TABLE ONLY public.category
     ADD CONSTRAINT category_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.client_profile
+    ADD CONSTRAINT client_profile_pkey PRIMARY KEY (party_id);
+
 ALTER TABLE ONLY public.contract
     ADD CONSTRAINT contract_number_unique UNIQUE (business_id, number);
 
@@ -693,6 +742,12 @@ ALTER TABLE ONLY public.contract_terms
 
 ALTER TABLE ONLY public.event
     ADD CONSTRAINT event_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.freelancer_profile
+    ADD CONSTRAINT freelancer_profile_pkey PRIMARY KEY (party_id);
+
+ALTER TABLE ONLY public.freelancer_skill
+    ADD CONSTRAINT freelancer_skill_pkey PRIMARY KEY (party_id, skill_id);
 
 ALTER TABLE ONLY public.idempotency_key
     ADD CONSTRAINT idempotency_key_once PRIMARY KEY (scope);
@@ -748,6 +803,12 @@ ALTER TABLE ONLY public.refresh_token
 ALTER TABLE ONLY public.registration
     ADD CONSTRAINT registration_pkey PRIMARY KEY (email_canonical);
 
+ALTER TABLE ONLY public.review
+    ADD CONSTRAINT review_once UNIQUE (contract_id);
+
+ALTER TABLE ONLY public.review
+    ADD CONSTRAINT review_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.rollup
     ADD CONSTRAINT rollup_pkey PRIMARY KEY (account);
 
@@ -800,6 +861,8 @@ CREATE INDEX job_by_client ON public.job USING btree (client_id, id DESC);
 
 CREATE INDEX job_open ON public.job USING btree (id DESC) WHERE (listing = 'Open'::text);
 
+CREATE INDEX login_by_role ON public.login USING btree (role, party_id DESC);
+
 CREATE INDEX mail_by_recipient ON public.mail USING btree (recipient_canonical, id DESC);
 
 CREATE INDEX mail_due ON public.mail USING btree (due_at) WHERE ((sent_at IS NULL) AND (failed_at IS NULL));
@@ -821,6 +884,8 @@ CREATE INDEX refresh_token_by_session ON public.refresh_token USING btree (sessi
 CREATE INDEX refresh_token_to_purge ON public.refresh_token USING btree (expires_at);
 
 CREATE INDEX registration_to_purge ON public.registration USING btree (created_at);
+
+CREATE INDEX review_by_freelancer ON public.review USING btree (freelancer_id, id DESC);
 
 CREATE INDEX session_by_party ON public.session USING btree (party_id) WHERE (revoked_at IS NULL);
 
@@ -854,6 +919,9 @@ ALTER TABLE ONLY public.application
 ALTER TABLE ONLY public.application
     ADD CONSTRAINT application_job_fk FOREIGN KEY (job_id) REFERENCES public.job(id);
 
+ALTER TABLE ONLY public.client_profile
+    ADD CONSTRAINT client_profile_login_fk FOREIGN KEY (party_id) REFERENCES public.login(party_id);
+
 ALTER TABLE ONLY public.contract
     ADD CONSTRAINT contract_buyer_fk FOREIGN KEY (business_id, buyer_id) REFERENCES public.party(business_id, id);
 
@@ -865,6 +933,18 @@ ALTER TABLE ONLY public.contract
 
 ALTER TABLE ONLY public.contract_terms
     ADD CONSTRAINT contract_terms_contract_fk FOREIGN KEY (contract_id) REFERENCES public.contract(id);
+
+ALTER TABLE ONLY public.freelancer_profile
+    ADD CONSTRAINT freelancer_profile_category_fk FOREIGN KEY (category_id) REFERENCES public.category(id);
+
+ALTER TABLE ONLY public.freelancer_profile
+    ADD CONSTRAINT freelancer_profile_login_fk FOREIGN KEY (party_id) REFERENCES public.login(party_id);
+
+ALTER TABLE ONLY public.freelancer_skill
+    ADD CONSTRAINT freelancer_skill_profile_fk FOREIGN KEY (party_id) REFERENCES public.freelancer_profile(party_id);
+
+ALTER TABLE ONLY public.freelancer_skill
+    ADD CONSTRAINT freelancer_skill_skill_fk FOREIGN KEY (skill_id) REFERENCES public.skill(id);
 
 ALTER TABLE ONLY public.job
     ADD CONSTRAINT job_category_fk FOREIGN KEY (category_id) REFERENCES public.category(id);
@@ -901,6 +981,15 @@ ALTER TABLE ONLY public.payment
 
 ALTER TABLE ONLY public.refresh_token
     ADD CONSTRAINT refresh_token_session_fk FOREIGN KEY (session_id) REFERENCES public.session(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.review
+    ADD CONSTRAINT review_client_fk FOREIGN KEY (client_id) REFERENCES public.party(id);
+
+ALTER TABLE ONLY public.review
+    ADD CONSTRAINT review_contract_fk FOREIGN KEY (contract_id) REFERENCES public.contract(id);
+
+ALTER TABLE ONLY public.review
+    ADD CONSTRAINT review_freelancer_fk FOREIGN KEY (freelancer_id) REFERENCES public.party(id);
 
 ALTER TABLE ONLY public.session
     ADD CONSTRAINT session_login_fk FOREIGN KEY (party_id) REFERENCES public.login(party_id);
@@ -939,6 +1028,8 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.business TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.category TO earnest_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.client_profile TO earnest_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.job TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.party TO earnest_app;
@@ -948,6 +1039,10 @@ GRANT SELECT ON TABLE public.contract_document TO earnest_app;
 GRANT USAGE ON SEQUENCE public.contract_number TO earnest_app;
 
 GRANT USAGE ON SEQUENCE public.entry_key TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.freelancer_profile TO earnest_app;
+
+GRANT SELECT,INSERT,DELETE ON TABLE public.freelancer_skill TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.job_skill TO earnest_app;
 
@@ -972,6 +1067,8 @@ GRANT SELECT ON TABLE public.provider_account TO earnest_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.refresh_token TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.registration TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE public.review TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.rollup TO earnest_app;
 
