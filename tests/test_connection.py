@@ -9,10 +9,10 @@ import uvicorn
 
 from conftest import TestDatabase
 from earnest.app import build_app
+from earnest.serving import server_config
 from earnest.settings import read_settings
 from earnest.store.db import Pool
 from earnest.web import connection
-from earnest.web.connection import BoundedProtocol, ServerConfig, hosts_of
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -21,15 +21,8 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 async def port(database: TestDatabase) -> AsyncIterator[int]:
     """The port of a real server that stops with the test."""
     settings = read_settings({"EARNEST_SECRET_KEY": "k" * 32})
-    config = ServerConfig(
-        build_app(settings, Pool(database.app_dsn)),
-        http=BoundedProtocol,
-        port=0,
-        ws="none",
-        log_config=None,
-        access_log=False,
-    )
-    config.hosts = hosts_of(settings)
+    config = server_config(settings, build_app(settings, Pool(database.app_dsn)))
+    config.port = 0
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
     while not server.started:  # noqa: ASYNC110  it has no event to wait for

@@ -7,38 +7,54 @@ because whatever it had acknowledged is committed.
 """
 
 import asyncio
+import functools
 import gc
-import logging
 import os
+import resource
 import signal
 import socket
-import sys
 import threading
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
 import uvloop
+from litestar import Litestar
+from litestar.datastructures import State
 
+from earnest import logs
 from earnest.app import build_app, build_core
+from earnest.hooks.payments import EVENT_BYTES_MAX
 from earnest.providers.sandbox import SandboxProvider
 from earnest.settings import Settings
 from earnest.store.db import Pool
-from earnest.web.connection import BoundedProtocol, ServerConfig, hosts_of
+from earnest.web.connection import LOOPBACK, BoundedProtocol, ServerConfig
+from earnest.web.metrics import Metrics, share
 from earnest.worker import loop as worker_loop
 from earnest.worker.chores import chores_of
 
 DRAIN_SECONDS_MAX = 8
 ORPHANED = 70
 LISTEN_BACKLOG = 2048
+# Longer than common clients keep an idle connection, so that it is they who close it.
+KEEP_ALIVE_SECONDS = 20
+# What a process needs besides its HTTP connections: database, mail, provider, files.
+OTHER_FILES_MAX = 512
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What one process shall do. `socket_fd` is the bound socket that API processes share."""
+    """What one process shall do. `socket_fd` is the bound socket that API processes share.
+
+    `name` ("api 1") is its own as long as it runs; it counts into `metrics_dir` under it.
+    """
 
     kind: Literal["api", "worker"]
     settings: Settings
+    name: str
+    metrics_dir: Path
     socket_fd: int = -1
 
     def encoded(self) -> bytes:
@@ -51,80 +67,116 @@ def main() -> None:
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         job = msgspec.json.decode(stdin.readline(), type=Job, dec_hook=_decode_path)
     threading.Thread(target=_die_with_supervisor, daemon=True).start()
-    log_to_stderr()
+    logs.start(job.settings.log_format, job.name)
+    share(job.metrics_dir, job.name.replace(" ", "-"))
+    metrics = Metrics(job.metrics_dir)
     if job.kind == "api":
-        uvloop.run(serve_api(job.settings, socket.socket(fileno=job.socket_fd)))
+        uvloop.run(serve_api(job.settings, metrics, socket.socket(fileno=job.socket_fd)))
     else:
-        uvloop.run(run_worker(job.settings))
+        uvloop.run(run_worker(job.settings, metrics))
 
 
-async def serve_api(settings: Settings, listener: socket.socket) -> None:
+async def serve_api(settings: Settings, metrics: Metrics, listener: socket.socket) -> None:
     """Answer requests on `listener` until SIGTERM or SIGINT, then finish those that run."""
-    pool = _pool(settings, "earnest api")
-    config = ServerConfig(
-        build_app(settings, pool),
-        http=BoundedProtocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        backlog=LISTEN_BACKLOG,
-        timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
-    )
-    config.hosts = hosts_of(settings)
+    _allow_files(settings.connections_max + OTHER_FILES_MAX)
+    pool = _pool(settings, metrics, "earnest api")
+    app = build_app(settings, pool, metrics)
+    config = server_config(settings, app)
     config.load()
     # What start-up made lives as long as the process: keep the collector away from it. Measured:
     # the slowest answers in a hundred take a third to a quarter less.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    await _Server(config).serve([listener])
+    await _Server(config, app.state, settings.drain_seconds).serve([listener])
 
 
-async def run_worker(settings: Settings) -> None:
+def server_config(settings: Settings, app: Litestar) -> ServerConfig:
+    """How the HTTP server runs. X-Forwarded-* is for `web.address` alone to believe."""
+    config = ServerConfig(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=LISTEN_BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
+    )
+    config.hosts = hosts_of(settings)
+    config.larger_bodies = {b"/webhook": EVENT_BYTES_MAX}
+    config.connections_max = settings.connections_max
+    config.proxies = settings.trusted_proxies
+    return config
+
+
+def hosts_of(settings: Settings) -> frozenset[bytes]:
+    """The host of the public URL; in the sandbox the names of loopback, too."""
+    name = urlsplit(settings.public_url).hostname or ""
+    own = frozenset({f"[{name}]".encode() if ":" in name else name.encode("idna")})
+    return own if settings.is_production else own | LOOPBACK
+
+
+async def run_worker(settings: Settings, metrics: Metrics) -> None:
     """The worker's chores until SIGTERM or SIGINT; then finish what runs."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    pool = _pool(settings, "earnest worker")
-    core = build_core(settings, pool)
+    pool = _pool(settings, metrics, "earnest worker")
+    core = build_core(settings, pool, metrics)
     try:
-        await worker_loop.run(chores_of(settings, core), stopping)
+        await worker_loop.run(chores_of(settings, core), stopping, metrics.chore)
     finally:
         if isinstance(core.provider, SandboxProvider):
             await core.provider.close()
         await pool.close()
 
 
-def log_to_stderr() -> None:
-    """Standard output belongs to what a command answers."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
-    )
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
 class _Server(uvicorn.Server):
-    """Uvicorn's server, which after draining would die of the signal it had caught."""
+    """Uvicorn's server, which after draining would die of the signal it had caught.
+
+    The first signal makes `/readyz` fail; `drain_seconds` later nothing new is taken.
+    """
+
+    def __init__(self, config: uvicorn.Config, state: State, drain_seconds: int) -> None:
+        super().__init__(config)
+        self._state = state
+        self._drain_seconds = drain_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop at once if there is nothing to wait for, or somebody insists."""
+        if self._state.is_draining or not self._drain_seconds:
+            super().handle_exit(sig, frame)
+            return
+        self._state.is_draining = True
+        end = functools.partial(super().handle_exit, sig, frame)
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._drain_seconds, end)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle_exit)
         await self._serve(sockets)
 
 
-def _pool(settings: Settings, application_name: str) -> Pool:
+def _allow_files(count: int) -> None:
+    """Many systems allow a process 1,024 open files unless it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _pool(settings: Settings, metrics: Metrics, application_name: str) -> Pool:
     return Pool(
         settings.database_url,
         connections_max=settings.pool_connections_max,
         application_name=application_name,
         statement_timeout_seconds=settings.statement_timeout_seconds,
+        observe_wait=metrics.pool_wait,
     )
 
 

@@ -10,6 +10,7 @@ import difflib
 import os
 import secrets
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 from urllib.parse import urlsplit
@@ -93,6 +94,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " separated by commas"
         ),
     ] = ()
+    connections_max: Annotated[
+        int,
+        Meta(
+            ge=16,
+            le=60_000,
+            description="HTTP connections per process; one address gets half of them at most,"
+            " unless it is a trusted proxy",
+        ),
+    ] = 1000
     provider: Annotated[
         Literal["sandbox", "stripe"], Meta(description="who takes and pays out money")
     ] = "sandbox"
@@ -122,6 +132,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"schemes": ("smtp", "smtps"), "secret": True},
         ),
     ] = ""
+    metrics_token: Annotated[
+        str,
+        Meta(
+            min_length=16,
+            description="what Prometheus sends as a bearer token to `GET /metrics`; unset, that is"
+            " open in the sandbox and closed in production",
+            extra={"secret": True},
+        ),
+    ] = ""
+    log_format: Annotated[
+        Literal["text", "json"],
+        Meta(
+            description="lines on standard error, for people or machines; json in production if"
+            " unset"
+        ),
+    ] = "text"
+    drain_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=300,
+            description="after SIGTERM, for how long requests are still taken while `/readyz`"
+            " already fails, so that a load balancer can turn elsewhere",
+        ),
+    ] = 0
     anonymous_reads: Annotated[
         bool,
         Meta(description="whether lists answer without a token (D8); off in production if unset"),
@@ -165,6 +200,7 @@ def read_settings(environ: Mapping[str, str] = os.environ, **given: Any) -> Sett
             values[field] = _parse(field, text.strip())
     values |= given
     values.setdefault("anonymous_reads", values.get("env") != "production")
+    values.setdefault("log_format", "json" if values.get("env") == "production" else "text")
     settings = Settings(**values)
     _check(settings)
     return settings
@@ -245,7 +281,15 @@ def _check_url(field: str, text: str, schemes: tuple[str, ...]) -> None:
 
 
 def _check(settings: Settings) -> None:
-    """What no single variable can tell."""
+    """What no single variable's type can tell."""
+    for proxy in settings.trusted_proxies:
+        try:
+            ip_network(proxy)
+        except ValueError:
+            raise BadSetting(
+                "EARNEST_TRUSTED_PROXIES",
+                f"expected addresses or networks such as 10.0.0.0/8, not {proxy!r}",
+            ) from None
     key_bytes = len(settings.secret_key)
     if settings.is_production and not settings.secret_key:
         raise BadSetting(

@@ -1,0 +1,79 @@
+"""The **last words** on a connection: refusals of the server itself, as problems (D9).
+
+Invariant: whatever goes wrong before or around the application, the peer reads JSON of the same
+shape that the application speaks.
+"""
+
+from http import HTTPStatus
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from earnest.web.problems import MEDIA_TYPE, Problem
+
+METHODS = "DELETE, GET, OPTIONS, PATCH, POST, PUT"
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What is said before the connection closes. `headers` are whole lines."""
+
+    status: HTTPStatus
+    text: str
+    headers: str = ""
+
+    def answer(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+        """A whole HTTP answer, after which the connection closes."""
+        body = self.body
+        line = f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
+        defaults = b"".join(b"%s: %s\r\n" % each for each in default_headers)
+        head = (
+            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            f"{self.headers}connection: close\r\n\r\n"
+        )
+        return line.encode() + defaults + head.encode() + body
+
+    @property
+    def body(self) -> bytes:
+        code = self.status.name.lower()
+        return msgspec.json.encode(
+            Problem(
+                title=self.status.phrase,
+                status=self.status.value,
+                detail=self.text,
+                error=self.text,
+                message=self.text,
+                code=code,
+                type=f"urn:earnest:problem:{code}",
+            )
+        )
+
+
+NOT_HTTP = Refusal(HTTPStatus.BAD_REQUEST, "This is not HTTP/1.1.")
+NO_METHOD = Refusal(
+    HTTPStatus.METHOD_NOT_ALLOWED, "This method is not allowed here.", f"allow: {METHODS}\r\n"
+)
+HEAD_TOO_LONG = Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too long.")
+BODY_TOO_LARGE = Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.")
+TOO_SLOW = Refusal(HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive.")
+CUT_OFF = Refusal(HTTPStatus.BAD_REQUEST, "The request ended before all of it had come.")
+FULL = Refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "There are too many connections. Try again.",
+    "retry-after: 1\r\n",
+)
+STOPPING = Refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE, "The server is stopping. Try again.", "retry-after: 1\r\n"
+)
+BROKEN = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
+
+
+async def send_broken(cycle: RequestResponseCycle) -> None:
+    """What uvicorn says in plain text when even the application's own handler has failed."""
+    body = BROKEN.body
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    await cycle.send({"type": "http.response.start", "status": 500, "headers": headers})
+    await cycle.send({"type": "http.response.body", "body": body, "more_body": False})
