@@ -379,4 +379,11 @@ TRAIL = (
         "SELECT id FROM party WHERE name = 'Bob'",
         ("UPDATE login SET role = 'admin' WHERE party_id = :row",),
     ),
+    Damage(
+        "an account blocked by nobody",
+        26,
+        "login",
+        "SELECT id FROM party WHERE name = 'Mallory'",
+        ("UPDATE login SET status = 'Blocked' WHERE party_id = :row",),
+    ),
 )

@@ -79,6 +79,40 @@ ORDER BY l.party_id
 LIMIT 1
 """
 
+# Events of one login are written while it is locked, so the one with the highest id is the last.
+STATUS_IS_ON_RECORD = """
+SELECT l.party_id::text, p.public_id,
+    format('%s after %s', told.status, coalesce(told.type, 'no event')), l.status
+FROM (
+    SELECT l.party_id, e.type,
+        CASE e.type WHEN 'user.blocked' THEN 'Blocked' ELSE 'Active' END AS status
+    FROM login AS l
+    LEFT JOIN party AS p ON p.id = l.party_id
+    LEFT JOIN (
+        SELECT DISTINCT ON (subject) subject, type FROM event
+        WHERE type IN ('user.blocked', 'user.unblocked') AND contract_id IS NULL
+        ORDER BY subject, id DESC
+    ) AS e ON e.subject = 'party:' || p.public_id
+) AS told
+INNER JOIN login AS l ON l.party_id = told.party_id
+LEFT JOIN party AS p ON p.id = l.party_id
+WHERE l.status <> told.status
+ORDER BY l.party_id
+LIMIT 1
+"""
+
+BLOCKED_BY_ADMINS = """
+SELECT e.id::text, e.subject, format('%s by an admin', e.type), e.actor
+FROM event AS e
+WHERE e.type IN ('user.blocked', 'user.unblocked') AND e.contract_id IS NULL
+    AND NOT EXISTS (
+        SELECT 1 FROM login AS l
+        WHERE l.role = 'admin' AND e.actor = 'admin:' || l.party_id::text
+    )
+ORDER BY e.id
+LIMIT 1
+"""
+
 ROLE_IS_FIXED_BY_PRIVILEGE = """
 SELECT 'login', NULL, format('no %s for earnest_app', forbidden.what), 'granted'
 FROM (
@@ -121,6 +155,13 @@ CHECKS = (
         "login",
         ADMIN_IS_ON_RECORD,
     ),
+    Check(
+        26,
+        "an account is blocked exactly when the last event about that says so",
+        "login",
+        STATUS_IS_ON_RECORD,
+    ),
+    Check(26, "only admins block and unblock", "event", BLOCKED_BY_ADMINS),
     Check(
         26,
         "the application's role cannot change who has which role",

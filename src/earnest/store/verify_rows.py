@@ -121,6 +121,8 @@ FROM (
     SELECT 'category', c.id, c.public_id FROM category AS c
     UNION ALL
     SELECT 'skill', s.id, s.public_id FROM skill AS s
+    UNION ALL
+    SELECT 'review', r.id, r.public_id FROM review AS r
 ) AS o
 WHERE o.public_id !~ '^[0-9a-f]{24}$' OR substr(o.public_id, 9, 10) <> lpad(to_hex(o.id), 10, '0')
 ORDER BY o.kind, o.id
@@ -144,6 +146,8 @@ FROM (
     SELECT 'category', c.id, c.public_id FROM category AS c
     UNION ALL
     SELECT 'skill', s.id, s.public_id FROM skill AS s
+    UNION ALL
+    SELECT 'review', r.id, r.public_id FROM review AS r
 ) AS o
 GROUP BY o.id
 HAVING count(*) > 1
