@@ -21,14 +21,15 @@ PACKAGE = ROOT / "src" / "earnest"
 LAYERS = {
     "errors": 0,
     "ids": 0,
+    "logs": 0,
     "domain": 1,
     "ledger": 2,
     "store": 3,
     "actions": 4,
 } | dict.fromkeys(("web", "marketplace", "partner", "hooks", "console", "checkout", "worker"), 5)
 COMPOSITION = {
-    "__main__", "app", "cli", "database", "demo", "generated", "reports", "serving", "settings",
-    "supervisor",
+    "__main__", "app", "cli", "database", "demo", "doctor", "generated", "reports", "serving",
+    "settings", "supervisor",
 }  # fmt: skip
 PROVIDERS_SEE = ("earnest.domain.money", "earnest.errors", "earnest.providers")
 # The actions call a provider through its interface, the worker and the faces of the sandbox too.

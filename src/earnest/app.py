@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from litestar import Litestar, Router, get
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
@@ -17,7 +16,6 @@ from litestar.types import ControllerRouterHandler
 from earnest import __version__
 from earnest.actions.core import Core
 from earnest.actions.passwords import Passwords
-from earnest.errors import Unavailable
 from earnest.hooks.payments import webhook
 from earnest.marketplace import (
     applications,
@@ -40,34 +38,17 @@ from earnest.store.commit import Door
 from earnest.store.contracts import Loads
 from earnest.store.db import Pool
 from earnest.store.keys import Keys
-from earnest.store.migrate import pending_migrations
 from earnest.web import problems, sandbox_api, sandbox_pages
 from earnest.web.auth import PUBLIC, admit, require_declared
+from earnest.web.envelope import Envelope
 from earnest.web.guard import BODY_BYTES_MAX, EarnestRequest
+from earnest.web.health import healthz, readyz, show_metrics
+from earnest.web.metrics import Metrics
 from earnest.web.tokens import REFRESH_SECONDS, Tokens
 from earnest.web.wire import WireResponse
 
 SANDBOX_ACCOUNT = 1
 """The row of table provider_account."""
-
-
-class Health(msgspec.Struct):
-    status: str
-
-
-@get("/healthz", access=PUBLIC, tags=["Operating"])
-async def healthz() -> Health:
-    """The process answers."""
-    return Health("ok")
-
-
-@get("/readyz", access=PUBLIC, tags=["Operating"])
-async def readyz(request: EarnestRequest) -> Health:
-    """The database answers and has every migration."""
-    async with request.app.state.pool.connection() as conn:
-        if await pending_migrations(conn):
-            raise Unavailable("The database lacks migrations.")
-    return Health("ready")
 
 
 @get("/openapi.json", access=PUBLIC, include_in_schema=False)
@@ -76,9 +57,13 @@ async def openapi_json(request: EarnestRequest) -> dict[str, Any]:
     return request.app.openapi_schema.to_schema()
 
 
-def build_app(settings: Settings, pool: Pool) -> Litestar:
-    """The application. It closes `pool` when it stops."""
-    core = build_core(settings, pool)
+def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) -> Envelope:
+    """The application. It closes `pool` when it stops.
+
+    `metrics` counts for all processes of the server; without it, what this one does is counted.
+    """
+    metrics = metrics or Metrics()
+    core = build_core(settings, pool, metrics)
     passwords = Passwords()
 
     @asynccontextmanager
@@ -95,6 +80,7 @@ def build_app(settings: Settings, pool: Pool) -> Litestar:
     handlers: list[ControllerRouterHandler] = [
         healthz,
         readyz,
+        show_metrics,
         openapi_json,
         auth.router,
         jobs.router,
@@ -119,10 +105,10 @@ def build_app(settings: Settings, pool: Pool) -> Litestar:
         handlers.append(sandbox_api.router)
         if settings.provider == "sandbox":
             handlers.append(sandbox_pages.sandbox_router())
-    app = Litestar(
+    app = Envelope(
         handlers,
         before_request=admit,
-        state=_state(settings, core, passwords),
+        state=_state(settings, core, passwords, metrics),
         lifespan=[lifespan],
         request_class=EarnestRequest,
         response_class=WireResponse,
@@ -134,11 +120,18 @@ def build_app(settings: Settings, pool: Pool) -> Litestar:
         debug=False,
     )
     require_declared(app.routes)
+    app.open_envelope(
+        metrics,
+        derive_key(settings.secret_key, "log-client"),
+        is_https=settings.public_url.startswith("https://"),
+        trusted_proxies=settings.trusted_proxies,
+    )
     return app
 
 
-def build_core(settings: Settings, pool: Pool) -> Core:
+def build_core(settings: Settings, pool: Pool, metrics: Metrics | None = None) -> Core:
     """What actions work with, for the faces and for a worker process alike."""
+    metrics = metrics or Metrics()
     if settings.provider != "sandbox":
         raise BadSetting("EARNEST_PROVIDER", "this version of Earnest has the sandbox only")
 
@@ -156,7 +149,7 @@ def build_core(settings: Settings, pool: Pool) -> Core:
     )
     return Core(
         pool=pool,
-        door=Door(pool),
+        door=Door(pool, observe=metrics.batch),
         loads=Loads(pool),
         keys=Keys(pool),
         provider=provider,
@@ -176,11 +169,13 @@ def sandbox_webhook_secret(settings: Settings) -> str:
     return f"whsec_{derive_key(settings.secret_key, 'sandbox-webhook').hex()}"
 
 
-def _state(settings: Settings, core: Core, passwords: Passwords) -> State:
+def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metrics) -> State:
     """What handlers find in `request.app.state`."""
     return State(
         {
             "settings": settings,
+            "metrics": metrics,
+            "is_draining": False,
             "core": core,
             "pool": core.pool,
             "provider": core.provider,

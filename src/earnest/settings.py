@@ -22,6 +22,7 @@ from earnest.errors import EarnestError
 
 PREFIX = "EARNEST_"
 SECRET_KEY_BYTES_MIN = 32
+METRICS_TOKEN_CHARACTERS_MIN = 16
 
 
 class BadSetting(EarnestError):
@@ -135,9 +136,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_token: Annotated[
         str,
         Meta(
-            min_length=16,
-            description="what Prometheus sends as a bearer token to `GET /metrics`; unset, that is"
-            " open in the sandbox and closed in production",
+            description="at least 16 characters that Prometheus sends as a bearer token to"
+            " `GET /metrics`; unset, that is open in the sandbox and closed in production",
             extra={"secret": True},
         ),
     ] = ""
@@ -301,6 +301,10 @@ def _check(settings: Settings) -> None:
         raise BadSetting(
             "EARNEST_SECRET_KEY",
             f"has {key_bytes} bytes, needs at least {SECRET_KEY_BYTES_MIN}",
+        )
+    if 0 < len(settings.metrics_token) < METRICS_TOKEN_CHARACTERS_MIN:
+        raise BadSetting(
+            "EARNEST_METRICS_TOKEN", f"needs at least {METRICS_TOKEN_CHARACTERS_MIN} characters"
         )
     if settings.is_production and settings.webhook_allow_private:
         raise BadSetting("EARNEST_WEBHOOK_ALLOW_PRIVATE", "is for the sandbox, not for production")

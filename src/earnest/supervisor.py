@@ -8,22 +8,29 @@ embedded database included unless somebody else uses it, and with exit code 0.
 import contextlib
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
 
 import msgspec
+import structlog
 
+from earnest import logs
 from earnest.database import Opened, opened
 from earnest.errors import EarnestError
 from earnest.serving import Job
 from earnest.settings import Settings
 from earnest.store.db import DatabaseRefused
+
+log = structlog.get_logger()
 
 READY_SECONDS_MAX = 60
 DRAIN_SECONDS_MAX = 12  # with the 15 seconds the database may take, well within 30
@@ -64,13 +71,15 @@ def serve(
     url = _url_of(listener, host)
     if not has_public_url:
         settings = msgspec.structs.replace(settings, public_url=url)
+    logs.start(settings.log_format, "supervisor")
     signals = _Signals()
     with (
+        _metrics_dir() as metrics_dir,
         contextlib.suppress(Stop),
         signals.installed(),
         opened(settings, _report) as database,
     ):
-        children = _children(database.settings, listener, workers)
+        children = _children(database.settings, listener, workers, metrics_dir)
         try:
             for child in children:
                 child.start()
@@ -81,7 +90,8 @@ def serve(
             _watch(database, children)
         finally:
             signals.hold_back()
-            _end(children)
+            listener.close()  # whoever comes now is refused at once, when the last child stops
+            _end(children, DRAIN_SECONDS_MAX + settings.drain_seconds)
 
 
 def _watch(database: Opened, children: list["Child"]) -> None:
@@ -106,8 +116,8 @@ def _watch(database: Opened, children: list["Child"]) -> None:
 class Child:
     """One process, through all its lives."""
 
-    def __init__(self, name: str, job: Job) -> None:
-        self.name = name
+    def __init__(self, job: Job) -> None:
+        self.name = job.name
         self._job = job
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
@@ -173,18 +183,36 @@ class Child:
         self._process = None
 
 
-def _children(settings: Settings, listener: socket.socket, workers: int) -> list[Child]:
+def _children(
+    settings: Settings, listener: socket.socket, workers: int, metrics_dir: Path
+) -> list[Child]:
     """The processes never learn the owner's URL: they have no business with it."""
     settings = msgspec.structs.replace(settings, migrate_database_url="")
-    api = Job("api", settings, socket_fd=listener.fileno())
-    return [
-        *(Child(f"api {number + 1}", api) for number in range(workers)),
-        Child("worker", Job("worker", settings)),
-    ]
+    api = Job("api", settings, "", metrics_dir, socket_fd=listener.fileno())
+    jobs = [msgspec.structs.replace(api, name=f"api {number + 1}") for number in range(workers)]
+    return [Child(job) for job in (*jobs, Job("worker", settings, "worker", metrics_dir))]
 
 
-def _end(children: list[Child]) -> None:
-    deadline = time.monotonic() + DRAIN_SECONDS_MAX
+@contextlib.contextmanager
+def _metrics_dir() -> Iterator[Path]:
+    """Where the processes count together, and nobody else; gone at the end.
+
+    In memory if possible: a full disk kills whoever writes into a file that is mapped.
+    """
+    shared = Path("/dev/shm")  # noqa: S108  a directory of our own is made in it
+    parent = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+    for left in parent.glob("earnest-metrics-*"):
+        # One that was killed could not tidy up.
+        pid = left.name.split("-")[2]
+        if not (pid.isdigit() and Path("/proc", pid).exists()):
+            shutil.rmtree(left, ignore_errors=True)
+    prefix = f"earnest-metrics-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as made:
+        yield Path(made)
+
+
+def _end(children: list[Child], patience_seconds: int) -> None:
+    deadline = time.monotonic() + patience_seconds
     for child in children:
         child.terminate()
     for child in children:
@@ -267,4 +295,4 @@ def _url_of(listener: socket.socket, host: str) -> str:
 
 
 def _report(text: str) -> None:
-    print(f"earnest: {text}", file=sys.stderr, flush=True)
+    log.info(text)

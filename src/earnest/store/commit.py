@@ -10,7 +10,8 @@ while one is in flight travel together (see `earnest.store.grouping`).
     raises  the error of the named constraint that refused it, Unavailable, OutcomeUnknown
 """
 
-from collections.abc import Hashable, Sequence
+import time
+from collections.abc import Callable, Hashable, Sequence
 
 import asyncpg
 import msgspec
@@ -99,6 +100,10 @@ def claims(commit: Commit) -> Sequence[Hashable]:
     return claimed
 
 
+Observe = Callable[[Sequence[bool | BaseException], float], None]
+"""Is told what became of the members of a batch, and how many seconds that took."""
+
+
 class Door:
     """The way in for commits, over `pool`."""
 
@@ -109,8 +114,10 @@ class Door:
         members_max: int = MEMBERS_MAX,
         lanes: int = LANES,
         worth_a_lane: int = WORTH_A_LANE,
+        observe: Observe = lambda _answers, _seconds: None,
     ) -> None:
         self._pool = pool
+        self._observe = observe
         self._together = Grouped(
             self._write_batch,
             members_max=members_max,
@@ -131,6 +138,12 @@ class Door:
         await self._one_by_one.drain()
 
     async def _write_batch(self, commits: Sequence[Commit]) -> list[bool | BaseException]:
+        begun = time.perf_counter()
+        answers = await self._outcomes(commits)
+        self._observe(answers, time.perf_counter() - begun)
+        return answers
+
+    async def _outcomes(self, commits: Sequence[Commit]) -> list[bool | BaseException]:
         if len(commits) == 1:
             return [await self._write_alone(commits[0])]
         try:

@@ -9,7 +9,9 @@ advisory lock, no temporary table.
 import asyncio
 import contextlib
 import functools
+import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
@@ -44,7 +46,8 @@ class Pool:
 
     The last one used is the one whose prepared statements, backend caches and CPU cache are
     warm. A caller waits its turn, `wait_seconds_max` at most, then gets Unavailable; so does
-    one who finds the database unreachable. A connection comes back only if it is whole: after
+    one who finds the database unreachable. `observe_wait` hears for how many seconds one waited
+    who did not get a connection at once. A connection comes back only if it is whole: after
     a cancelled task, a lost connection or an open database transaction it is closed instead.
 
         async with pool.connection() as conn:
@@ -59,11 +62,13 @@ class Pool:
         application_name: str = "earnest",
         statement_timeout_seconds: int = 30,
         wait_seconds_max: int = 10,
+        observe_wait: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self._dsn = dsn
         self._application_name = application_name
         self._statement_timeout_seconds = statement_timeout_seconds
         self._wait_seconds_max = wait_seconds_max
+        self._observe_wait = observe_wait
         self._idle: list[asyncpg.Connection] = []
         self._waiting: deque[asyncio.Future[asyncpg.Connection | None]] = deque()
         self._free_slots = connections_max
@@ -129,6 +134,7 @@ class Pool:
         waiter: asyncio.Future[asyncpg.Connection | None]
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
+        begun = time.perf_counter()
         try:
             async with asyncio.timeout(self._wait_seconds_max):
                 return await waiter
@@ -138,6 +144,8 @@ class Pool:
             if isinstance(error, TimeoutError):
                 raise Unavailable("All database connections are busy. Try again.") from None
             raise
+        finally:
+            self._observe_wait(time.perf_counter() - begun)
 
     async def _open(self) -> asyncpg.Connection:
         """A new connection in the slot that the caller holds; the slot is free if that fails."""
@@ -245,6 +253,33 @@ FROM pg_catalog.pg_settings
 WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
 ORDER BY name
 """
+
+
+STANDING = """
+SELECT
+    pg_catalog.pg_is_in_recovery() AS is_standby,
+    current_setting('transaction_read_only') = 'on' AS is_read_only,
+    ARRAY(
+        SELECT s.name FROM pg_catalog.pg_settings AS s
+        WHERE s.name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND s.setting = 'off'
+        ORDER BY s.name
+    ) AS durability_off
+"""
+
+
+async def check_standing(conn: asyncpg.Connection) -> None:
+    """Raise DatabaseRefused if a connection of the pool could not write, or not durably."""
+    standing = await conn.fetchrow(STANDING)
+    assert standing is not None
+    if standing["is_standby"]:
+        raise DatabaseRefused("The database is a standby: it takes no writes until promoted.")
+    if standing["is_read_only"]:
+        raise DatabaseRefused("The database takes no writes: default_transaction_read_only is on.")
+    if standing["durability_off"]:
+        raise DatabaseRefused(
+            f"The database has {', '.join(standing['durability_off'])} switched off: it may forget"
+            " what it acknowledged."
+        )
 
 
 async def check_durability(conn: asyncpg.Connection) -> None:

@@ -17,7 +17,7 @@ from litestar.types import ExceptionHandlersMap
 
 from earnest.errors import EarnestError, InvalidField, MalformedBody, TooMany, Unavailable
 from earnest.web.guard import convert
-from earnest.web.wire import WireResponse
+from earnest.web.wire import WireResponse, encode
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,12 @@ def instead_of_html(response: Response[Any]) -> Response[Any]:
     if response.status_code != 404:
         return response
     return problem(404, "not_found", _LITESTAR[404], None, {})
+
+
+def unexpected_bytes() -> tuple[bytes, bytes]:
+    """The same 500 as a body and its media type, for where no renderer can run."""
+    unexpected = problem(500, "internal_error", "Internal server error", None, {})
+    return encode(unexpected.content), MEDIA_TYPE.encode()
 
 
 def problem(

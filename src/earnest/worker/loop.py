@@ -8,6 +8,7 @@ worker dies, and every chore is safe to be done by several workers at once.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -26,9 +27,19 @@ class Chore(msgspec.Struct, frozen=True):
     do: Callable[[], Awaitable[int]]
 
 
-async def run(chores: Sequence[Chore], stopping: asyncio.Event) -> None:
+class Observe(Protocol):
+    """Is told of each turn of a chore."""
+
+    def __call__(self, name: str, *, failed: bool) -> None: ...
+
+
+async def run(
+    chores: Sequence[Chore], stopping: asyncio.Event, observe: Observe | None = None
+) -> None:
     """Do `chores` until `stopping`, then let what runs finish, DRAIN_SECONDS_MAX at most."""
-    tasks = [asyncio.create_task(_repeat(chore, stopping), name=chore.name) for chore in chores]
+    tasks = [
+        asyncio.create_task(_repeat(chore, stopping, observe), name=chore.name) for chore in chores
+    ]
     try:
         await stopping.wait()
         _, late = await asyncio.wait(tasks, timeout=DRAIN_SECONDS_MAX) if tasks else ((), ())
@@ -40,15 +51,19 @@ async def run(chores: Sequence[Chore], stopping: asyncio.Event) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _repeat(chore: Chore, stopping: asyncio.Event) -> None:
+async def _repeat(chore: Chore, stopping: asyncio.Event, observe: Observe | None) -> None:
     failures = 0
     while not stopping.is_set():
         pause_seconds = chore.every_seconds
         try:
             if await chore.do():
                 pause_seconds = 0
+            if observe is not None:
+                observe(chore.name, failed=False)
             failures = 0
         except Exception:
+            if observe is not None:
+                observe(chore.name, failed=True)
             pause_seconds = min(BACKOFF_SECONDS_MAX, chore.every_seconds * 2**failures)
             failures = min(failures + 1, 16)
             log.exception("%s failed, next try in %g s", chore.name, pause_seconds)
