@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from earnest.web.problems import MEDIA_TYPE, Problem
 
-METHODS = "DELETE, GET, OPTIONS, PATCH, POST, PUT"
+METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 
 
 class Refusal(msgspec.Struct, frozen=True):
