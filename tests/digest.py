@@ -12,8 +12,11 @@ and mail are not business: a refused login may count itself.
 from earnest.store.db import Pool
 
 NOT_BUSINESS = (
+    "public.known_address",
     "public.login",
     "public.mail",
+    "public.password_reset",
+    "public.rate_limit",
     "public.refresh_token",
     "public.registration",
     "public.schema_migration",

@@ -99,6 +99,9 @@ IMPOSSIBLE: list[tuple[str, object]] = [
     ("password", "Sunshine$"),
     ("password", "Sunshine9"),
     ("password", "Aa1$" * 40),
+    ("password", "Password1!"),
+    ("password", "P@ssw0rd2026"),
+    ("password", "Qwerty@123"),
     ("role", "owner"),
     ("name", " "),
     ("name", None),
@@ -136,17 +139,6 @@ async def test_it_takes_a_code_once(api: Caller) -> None:
     sent = await register(api)
     answers = await asyncio.gather(*(api.post("/api/auth/verify-otp", json=sent) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 400, 400, 400]
-
-
-async def test_it_compares_a_code_five_times_at_most(api: Caller) -> None:
-    sent = await register(api)
-    wrong = f"{(int(sent['otp']) + 1) % 1_000_000:06d}"
-    answers = await asyncio.gather(
-        *(api.post("/api/auth/verify-otp", json=sent | {"otp": wrong}) for _ in range(100))
-    )
-    texts = [problem(answer, 400)["error"] for answer in answers]
-    assert texts.count("The code is not correct") == 5
-    problem(await api.post("/api/auth/verify-otp", json=sent), 400)
 
 
 async def test_it_lets_the_owner_in_with_a_new_code(api: Caller) -> None:

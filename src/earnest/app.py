@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
 from earnest import __version__
+from earnest.actions.accounts import Gate
 from earnest.actions.core import Core
 from earnest.actions.passwords import Passwords
 from earnest.hooks.payments import webhook
@@ -38,6 +39,7 @@ from earnest.store.commit import Door
 from earnest.store.contracts import Loads
 from earnest.store.db import Pool
 from earnest.store.keys import Keys
+from earnest.store.limits import Limits
 from earnest.web import problems, sandbox_api, sandbox_pages
 from earnest.web.auth import PUBLIC, admit, require_declared
 from earnest.web.envelope import Envelope
@@ -171,6 +173,7 @@ def sandbox_webhook_secret(settings: Settings) -> str:
 
 def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metrics) -> State:
     """What handlers find in `request.app.state`."""
+    code_key = derive_key(settings.secret_key, "one-time-code")
     return State(
         {
             "settings": settings,
@@ -181,7 +184,13 @@ def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metric
             "provider": core.provider,
             "webhook_secrets": (sandbox_webhook_secret(settings),),
             "passwords": passwords,
-            "code_key": derive_key(settings.secret_key, "one-time-code"),
+            "code_key": code_key,
+            "gate": Gate(
+                core.pool,
+                passwords,
+                Limits(core.pool, derive_key(settings.secret_key, "limits")),
+                code_key,
+            ),
             "access_tokens": Tokens(
                 derive_key(settings.secret_key, "marketplace-access-token"),
                 "access",

@@ -11,6 +11,7 @@ from pathlib import Path
 from earnest.domain.rules import RULES
 from earnest.settings import settings_reference
 from earnest.store.embedded import Embedded
+from earnest.store.limits import limits_reference
 from earnest.store.migrate import MIGRATIONS, dump_schema, migrate
 
 CHECKOUT = Path(__file__).parent.parent.parent
@@ -24,6 +25,22 @@ at the start; a misspelled or malformed one stops the start with a message that 
 
 """
 
+
+LIMITS_HEAD = """\
+# Limits
+
+Generated from `src/earnest/store/limits.py` by `make docs`. How often something may be tried: so
+many times at once, and then one more every so many seconds. Beyond that the answer is 429 with
+`Retry-After`, which is exact: whoever waits that long gets through, unless somebody else was
+counted under the same limit meanwhile. Attempts that came to nothing because the server was busy
+are not counted, nor are sign-ins and codes that were right. Accounts that do not exist are limited
+as those that do.
+
+An address is the client's as `EARNEST_TRUSTED_PROXIES` lets us see it; an IPv6 client is its /64
+network. What is kept are keyed hashes, in the database, for all processes together. Besides,
+hashing passwords has a queue of its own in each process, also answered 429 when it is full.
+
+"""
 
 STATES_HEAD = """\
 # States and permissions
@@ -44,6 +61,7 @@ def texts() -> dict[Path, str]:
     docs = CHECKOUT / "docs"
     return {
         docs / "reference" / "settings.md": SETTINGS_HEAD + settings_reference(),
+        docs / "reference" / "limits.md": LIMITS_HEAD + limits_reference(),
         docs / "states.md": STATES_HEAD + states_reference(),
     }
 

@@ -1,20 +1,35 @@
 """Accounts: register, verify, sign in. What a caller may learn is the same for every address.
 
-Invariant: the account is made from what `register` stored, after the code that was mailed to
-that address came back; an administrator is made by `create_admin` only.
+Invariants: the account is made from what `register` stored, after the code that was mailed to
+that address came back; an administrator is made by `create_admin` only. Whatever can be guessed
+or sends a letter is charged for before it is done (`store.limits`), by the client's `address`
+and by account, whether there is such an account or not.
 """
 
 import hmac
 import re
 import secrets
 
+import msgspec
+
 from earnest.actions.passwords import Passwords, check_rule
 from earnest.domain.party import Role
-from earnest.errors import Forbidden, InvalidField, NotFound, Refused
+from earnest.errors import Forbidden, InvalidField, NotFound, Refused, TooMany
 from earnest.ids import PublicId
-from earnest.store import accounts, mail
+from earnest.store import accounts, mail, sessions
 from earnest.store.accounts import Login, Registration
 from earnest.store.db import Pool
+from earnest.store.limits import (
+    CODE,
+    CODE_ADDRESS,
+    LETTER,
+    LETTER_ADDRESS,
+    LOGIN,
+    LOGIN_ACCOUNT,
+    LOGIN_ADDRESS,
+    Charge,
+    Limits,
+)
 from earnest.store.mail import Letter
 
 CODE_DIGITS = 6
@@ -27,9 +42,36 @@ _EMAIL = re.compile(
     r"@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 )
 
-WRONG_LOGIN = "Invalid password or email"
-WRONG_CODE = "The code is not correct"
-NO_CODE = "The code has expired, ask for a new one"
+
+class WrongLogin(NotFound):
+    """Invalid password or email"""
+
+
+class WrongCode(Refused):
+    """The code is not correct"""
+
+
+class CodeExpired(Refused):
+    """The code has expired, ask for a new one"""
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """What these actions work with; built once per process by `earnest.app`.
+
+    `code_key` is secret and used for one-time codes only.
+    """
+
+    pool: Pool
+    passwords: Passwords
+    limits: Limits
+    code_key: bytes
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """Who signed in, and the id of the first refresh token of the session."""
+
+    login: Login
+    token_id: str
 
 
 def canonical_email(email: str, field: str = "email") -> str:
@@ -48,52 +90,47 @@ def canonical_email(email: str, field: str = "email") -> str:
 
 
 async def register(
-    pool: Pool,
-    passwords: Passwords,
-    code_key: bytes,
-    *,
-    name: str,
-    email: str,
-    password: str,
-    role: Role,
+    gate: Gate, address: str, *, name: str, email: str, password: str, role: Role
 ) -> None:
     """Mail a code to `email`; whoever has an account there already is told so by the same way.
 
-    Raises InvalidField, or Forbidden for the role admin.
+    Raises InvalidField, Forbidden for the role admin, TooMany.
     """
     if role is Role.ADMIN:
         raise Forbidden
     canonical = canonical_email(email)
     check_rule(password)
-    password_hash = await passwords.hash(password)
-    code = _new_code()
-    wanted = Registration(
-        email, canonical, name, role, password_hash, _code_hash(code_key, canonical, code)
-    )
-    async with pool.connection() as conn, conn.transaction():
-        if await accounts.exists(conn, canonical):
-            await mail.queue(conn, _letter_already_there(email, canonical))
-        else:
-            await accounts.register(conn, wanted)
-            await mail.queue(conn, _letter_with_code(email, canonical, code))
+    async with gate.limits.charged(*letter_charges(canonical, address)):
+        password_hash = await gate.passwords.hash(password)
+        code = _new_code()
+        code_hash = _code_hash(gate.code_key, canonical, code)
+        wanted = Registration(email, canonical, name, role, password_hash, code_hash)
+        async with gate.pool.connection() as conn, conn.transaction():
+            if await accounts.exists(conn, canonical):
+                await mail.queue(conn, _letter_already_there(email, canonical))
+            else:
+                await accounts.register(conn, wanted)
+                await mail.queue(conn, _letter_with_code(email, canonical, code))
 
 
-async def resend_code(pool: Pool, code_key: bytes, *, email: str) -> None:
-    """Mail a new code, if somebody waits for one. The old code is void."""
+async def resend_code(gate: Gate, address: str, *, email: str) -> None:
+    """Mail a new code, if somebody waits for one. The old code is void.
+
+    Raises InvalidField, TooMany.
+    """
     canonical = canonical_email(email)
-    code = _new_code()
-    async with pool.connection() as conn, conn.transaction():
-        address = await accounts.replace_code(
-            conn, canonical, _code_hash(code_key, canonical, code)
-        )
-        if address is not None:
-            await mail.queue(conn, _letter_with_code(address, canonical, code))
+    async with gate.limits.charged(*letter_charges(canonical, address)):
+        code = _new_code()
+        code_hash = _code_hash(gate.code_key, canonical, code)
+        async with gate.pool.connection() as conn, conn.transaction():
+            recipient = await accounts.replace_code(conn, canonical, code_hash)
+            if recipient is not None:
+                await mail.queue(conn, _letter_with_code(recipient, canonical, code))
 
 
 async def verify(
-    pool: Pool,
-    passwords: Passwords,
-    code_key: bytes,
+    gate: Gate,
+    address: str,
     *,
     email: str,
     code: str,
@@ -104,54 +141,72 @@ async def verify(
 ) -> PublicId:
     """Make the account whose code this is; the other arguments must say what `register` said.
 
-    Raises Refused for a code that is wrong, expired or used up, InvalidField for anything that
-    differs from the registration, Conflict when the address got an account meanwhile.
+    Raises WrongCode, or CodeExpired also for one that was used up or never was; InvalidField for
+    anything that differs from the registration; Conflict when the address got an account
+    meanwhile; TooMany.
     """
     canonical = canonical_email(email)
-    async with pool.connection() as conn:
-        found = await accounts.take_a_try(conn, canonical)
-    if found is None:
-        raise Refused(NO_CODE)
-    if not hmac.compare_digest(found.code_hash, _code_hash(code_key, canonical, code)):
-        raise Refused(WRONG_CODE)
-    if stated_email is not None and canonical_email(stated_email) != canonical:
-        raise InvalidField("userData.email", "is not the address that was registered")
-    if name is not None and name != found.name:
-        raise InvalidField("userData.name", "is not the name that was registered")
-    if role is not None and role != found.role:
-        raise InvalidField("userData.role", "is not the role that was registered")
-    if not await passwords.verify(found.password_hash, password):
-        raise InvalidField("userData.password", "is not the password that was registered")
-    async with pool.connection() as conn, conn.transaction():
-        if not await accounts.use_up(conn, found):
-            raise Refused(NO_CODE)
-        return await accounts.create(
-            conn,
-            name=found.name,
-            email=found.email,
-            email_canonical=canonical,
-            role=found.role,
-            password_hash=found.password_hash,
-        )
+    charges = (Charge(CODE, (canonical, address)), Charge(CODE_ADDRESS, (address,)))
+    async with gate.limits.counting((WrongCode, CodeExpired), *charges):
+        async with gate.pool.connection() as conn:
+            found = await accounts.take_a_try(conn, canonical)
+        if found is None:
+            raise CodeExpired
+        if not hmac.compare_digest(found.code_hash, _code_hash(gate.code_key, canonical, code)):
+            raise WrongCode
+        if stated_email is not None and canonical_email(stated_email) != canonical:
+            raise InvalidField("userData.email", "is not the address that was registered")
+        if name is not None and name != found.name:
+            raise InvalidField("userData.name", "is not the name that was registered")
+        if role is not None and role != found.role:
+            raise InvalidField("userData.role", "is not the role that was registered")
+        if not await _is_registered(gate, found, password):
+            raise InvalidField("userData.password", "is not the password that was registered")
+        async with gate.pool.connection() as conn, conn.transaction():
+            if not await accounts.use_up(conn, found):
+                raise CodeExpired
+            return await accounts.create(
+                conn,
+                name=found.name,
+                email=found.email,
+                email_canonical=canonical,
+                role=found.role,
+                password_hash=found.password_hash,
+            )
 
 
-async def authenticate(pool: Pool, passwords: Passwords, *, email: str, password: str) -> Login:
-    """The account that this address and password open.
+async def authenticate(gate: Gate, address: str, *, email: str, password: str) -> Login:
+    """The account that this e-mail address and password open, for whoever is at `address`.
 
-    An unknown address and a wrong password take the same way: one argon2 run, one NotFound.
-    Raises Forbidden for a blocked account, only after the right password.
+    An unknown address and a wrong password take the same way: one argon2 run, one WrongLogin.
+    Raises TooMany before any of that, and Forbidden for a blocked account, only after the right
+    password.
     """
-    try:
-        canonical = canonical_email(email)
-    except InvalidField:
-        canonical = ""
-    async with pool.connection() as conn:
-        found = await accounts.find(conn, canonical)
-    fits = await passwords.verify(found.password_hash if found else None, password)
-    if found is None or not fits:
-        raise NotFound(WRONG_LOGIN)
+    account = account_of(email)
+    async with gate.limits.counting((WrongLogin,), *await _login_charges(gate, account, address)):
+        async with gate.pool.connection() as conn:
+            found = await accounts.find(conn, account)
+        fits = await gate.passwords.verify(found.password_hash if found else None, password)
+        if found is None or not fits:
+            raise WrongLogin
     accounts.refuse_blocked(found.status)
     return found
+
+
+async def sign_in(
+    gate: Gate, address: str, *, email: str, password: str, refresh_seconds: int
+) -> SignedIn:
+    """`authenticate`, and a new session.
+
+    Raises Conflict, too: the password was changed, or everybody signed out, at that moment.
+    """
+    found = await authenticate(gate, address, email=email, password=password)
+    async with gate.pool.connection() as conn:
+        token_id = await sessions.open_session(
+            conn, found.key, found.token_generation, refresh_seconds
+        )
+        await gate.limits.remember(conn, account_of(email), address)
+    return SignedIn(found, token_id)
 
 
 async def create_admin(pool: Pool, email: str, password: str, name: str = "") -> PublicId:
@@ -173,6 +228,43 @@ async def create_admin(pool: Pool, email: str, password: str, name: str = "") ->
             role=Role.ADMIN,
             password_hash=password_hash,
         )
+
+
+# -- who is charged ------------------------------------------------------------------------
+
+
+def account_of(email: str) -> str:
+    """By what an account is found and counted; of what cannot be an address, its own text."""
+    try:
+        return canonical_email(email)
+    except InvalidField:
+        return f"not an address: {email}"
+
+
+def login_charge(account: str, address: str) -> Charge:
+    """One attempt to sign in to `account` from `address`."""
+    return Charge(LOGIN, (account, address))
+
+
+def letter_charges(account: str, address: str) -> tuple[Charge, Charge]:
+    """One letter to `account`, asked for from `address`."""
+    return Charge(LETTER, (account,)), Charge(LETTER_ADDRESS, (address,))
+
+
+async def _login_charges(gate: Gate, account: str, address: str) -> list[Charge]:
+    charges = [login_charge(account, address), Charge(LOGIN_ADDRESS, (address,))]
+    if not await gate.limits.is_known(account, address):
+        charges.append(Charge(LOGIN_ACCOUNT, (account,)))
+    return charges
+
+
+async def _is_registered(gate: Gate, registration: Registration, password: str) -> bool:
+    try:
+        return await gate.passwords.verify(registration.password_hash, password)
+    except TooMany:
+        async with gate.pool.connection() as conn:
+            await accounts.give_try_back(conn, registration)
+        raise
 
 
 # -- codes and letters ----------------------------------------------------------------------

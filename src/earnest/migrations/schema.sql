@@ -19,6 +19,31 @@ CREATE FUNCTION public.business_now() RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (statement_timestamp() + (SELECT make_interval(secs => (business_clock.advance_seconds)::double precision) AS make_interval FROM public.business_clock));
 
+CREATE FUNCTION public.charge_limits(keys bytea[], bursts integer[], per_seconds integer[]) RETURNS double precision
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    at timestamptz;
+    wait_seconds double precision;
+BEGIN
+    INSERT INTO rate_limit (key, forgotten_at)
+    SELECT c.key, '-infinity' FROM unnest(keys) AS c (key) ORDER BY c.key
+    ON CONFLICT (key) DO UPDATE SET forgotten_at = rate_limit.forgotten_at;
+    at := clock_timestamp();
+    SELECT max(extract(EPOCH FROM greatest(r.forgotten_at, at) - at) + (1 - c.burst) * c.seconds)
+    INTO wait_seconds
+    FROM unnest(keys, bursts, per_seconds) AS c (key, burst, seconds)
+    INNER JOIN rate_limit AS r ON r.key = c.key;
+    IF wait_seconds > 0 THEN
+        RETURN wait_seconds;
+    END IF;
+    UPDATE rate_limit AS r
+    SET forgotten_at = greatest(r.forgotten_at, at) + make_interval(secs => c.seconds)
+    FROM unnest(keys, per_seconds) AS c (key, seconds)
+    WHERE r.key = c.key;
+    RETURN 0;
+END $$;
+
 CREATE TABLE public.contract (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -542,6 +567,11 @@ CREATE TABLE public.job_skill (
     "position" smallint NOT NULL
 );
 
+CREATE TABLE public.known_address (
+    key bytea NOT NULL,
+    seen_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.ledger_horizon (
     singleton boolean DEFAULT true NOT NULL,
     horizon_xid bigint DEFAULT 0 NOT NULL,
@@ -596,11 +626,22 @@ CREATE SEQUENCE public.object_key
     MAXVALUE 1099511627775
     CACHE 1;
 
+CREATE TABLE public.password_reset (
+    email_canonical text NOT NULL,
+    token_hash bytea NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.provider_account (
     id smallint NOT NULL,
     provider text NOT NULL,
     external_account text DEFAULT ''::text NOT NULL,
     livemode boolean DEFAULT false NOT NULL
+);
+
+CREATE UNLOGGED TABLE public.rate_limit (
+    key bytea NOT NULL,
+    forgotten_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.refresh_token (
@@ -761,6 +802,9 @@ ALTER TABLE ONLY public.job
 ALTER TABLE ONLY public.job_skill
     ADD CONSTRAINT job_skill_pkey PRIMARY KEY (job_id, skill_id);
 
+ALTER TABLE ONLY public.known_address
+    ADD CONSTRAINT known_address_pkey PRIMARY KEY (key);
+
 ALTER TABLE ONLY public.ledger_horizon
     ADD CONSTRAINT ledger_horizon_pkey PRIMARY KEY (singleton);
 
@@ -779,6 +823,9 @@ ALTER TABLE ONLY public.party
 ALTER TABLE ONLY public.party
     ADD CONSTRAINT party_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.password_reset
+    ADD CONSTRAINT password_reset_pkey PRIMARY KEY (email_canonical);
+
 ALTER TABLE ONLY public.payment
     ADD CONSTRAINT payment_pkey PRIMARY KEY (id);
 
@@ -796,6 +843,9 @@ ALTER TABLE ONLY public.provider_account
 
 ALTER TABLE ONLY public.provider_event
     ADD CONSTRAINT provider_event_once PRIMARY KEY (provider, event_id);
+
+ALTER TABLE ONLY public.rate_limit
+    ADD CONSTRAINT rate_limit_pkey PRIMARY KEY (key);
 
 ALTER TABLE ONLY public.refresh_token
     ADD CONSTRAINT refresh_token_pkey PRIMARY KEY (id);
@@ -861,6 +911,8 @@ CREATE INDEX job_by_client ON public.job USING btree (client_id, id DESC);
 
 CREATE INDEX job_open ON public.job USING btree (id DESC) WHERE (listing = 'Open'::text);
 
+CREATE INDEX known_address_to_purge ON public.known_address USING btree (seen_at);
+
 CREATE INDEX login_by_role ON public.login USING btree (role, party_id DESC);
 
 CREATE INDEX mail_by_recipient ON public.mail USING btree (recipient_canonical, id DESC);
@@ -868,6 +920,10 @@ CREATE INDEX mail_by_recipient ON public.mail USING btree (recipient_canonical, 
 CREATE INDEX mail_due ON public.mail USING btree (due_at) WHERE ((sent_at IS NULL) AND (failed_at IS NULL));
 
 CREATE INDEX mail_outdated ON public.mail USING btree (useful_until) WHERE ((sent_at IS NULL) AND (failed_at IS NULL));
+
+CREATE UNIQUE INDEX password_reset_by_token ON public.password_reset USING btree (token_hash);
+
+CREATE INDEX password_reset_to_purge ON public.password_reset USING btree (expires_at);
 
 CREATE INDEX payment_by_contract ON public.payment USING btree (contract_id);
 
@@ -1046,6 +1102,8 @@ GRANT SELECT,INSERT,DELETE ON TABLE public.freelancer_skill TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.job_skill TO earnest_app;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.known_address TO earnest_app;
+
 GRANT SELECT,UPDATE ON TABLE public.ledger_horizon TO earnest_app;
 
 GRANT SELECT,INSERT ON TABLE public.login TO earnest_app;
@@ -1062,7 +1120,11 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.mail TO earnest_app;
 
 GRANT USAGE ON SEQUENCE public.object_key TO earnest_app;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.password_reset TO earnest_app;
+
 GRANT SELECT ON TABLE public.provider_account TO earnest_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.rate_limit TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.refresh_token TO earnest_app;
 

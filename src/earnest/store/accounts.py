@@ -117,6 +117,19 @@ RETURNING email, email_canonical, name, role, password_hash, code_hash
 
 USE_UP = "DELETE FROM registration WHERE email_canonical = $1 AND code_hash = $2 RETURNING 1"
 
+GIVE_TRY_BACK = """
+UPDATE registration SET tries_left = tries_left + 1
+WHERE email_canonical = $1 AND code_hash = $2 AND tries_left < $3
+"""
+
+# The hash is compared: of two changes at once, the second was asked for with a password that is
+# no longer the right one.
+SET_PASSWORD = """
+UPDATE login SET password_hash = $3, updated_at = business_now()
+WHERE party_id = $1 AND password_hash = $2
+RETURNING TRUE
+"""
+
 PURGE = "DELETE FROM registration WHERE created_at < business_now() - INTERVAL '1 day'"
 
 INSERT_PARTY = """
@@ -217,6 +230,18 @@ async def use_up(conn: asyncpg.Connection, registration: Registration) -> bool:
     """Remove the registration that this code belongs to; False if somebody else just did."""
     found = await conn.fetchval(USE_UP, registration.email_canonical, registration.code_hash)
     return found is not None
+
+
+async def give_try_back(conn: asyncpg.Connection, registration: Registration) -> None:
+    """The try that `take_a_try` took did not come to anything."""
+    await conn.execute(
+        GIVE_TRY_BACK, registration.email_canonical, registration.code_hash, TRIES_MAX
+    )
+
+
+async def set_password(conn: asyncpg.Connection, login: Login, password_hash: str) -> bool:
+    """Another password for `login`; False if it has changed since `login` was read."""
+    return await conn.fetchval(SET_PASSWORD, login.key, login.password_hash, password_hash) is True
 
 
 async def create(

@@ -7,7 +7,7 @@ chore remembers a time or an offset, so it follows the sandbox clock within abou
 from earnest.actions.core import Core
 from earnest.providers.sandbox import SandboxProvider
 from earnest.settings import Settings
-from earnest.store import accounts, books, idempotency, sessions
+from earnest.store import accounts, books, idempotency, limits, password_resets, sessions
 from earnest.store.db import Pool
 from earnest.worker.loop import Chore
 from earnest.worker.mail import send_due
@@ -25,6 +25,7 @@ def chores_of(settings: Settings, core: Core) -> list[Chore]:
         Chore("roll the ledger up", ROLL_UP_SECONDS, lambda: roll_up(pool)),
         Chore("purge replies", PURGE_SECONDS, lambda: purge_replies(pool)),
         Chore("purge sign-ins", PURGE_SECONDS, lambda: purge_sign_ins(pool)),
+        Chore("purge limits", PURGE_SECONDS, lambda: purge_limits(pool)),
     ]
     if isinstance(provider, SandboxProvider):
         chores += [
@@ -49,8 +50,16 @@ async def purge_replies(pool: Pool) -> int:
 
 
 async def purge_sign_ins(pool: Pool) -> int:
-    """Forget registrations that nobody confirmed and login sessions that are over."""
+    """Forget registrations that nobody confirmed, tokens that nobody used and login sessions that
+    are over."""
     async with pool.connection() as conn:
         await accounts.purge(conn)
+        await password_resets.purge(conn)
         await sessions.purge(conn)
     return 0
+
+
+async def purge_limits(pool: Pool) -> int:
+    """Forget one batch of attempts that no longer count; how many."""
+    async with pool.connection() as conn:
+        return await limits.purge(conn)
