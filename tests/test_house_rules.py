@@ -28,8 +28,8 @@ LAYERS = {
     "actions": 4,
 } | dict.fromkeys(("web", "marketplace", "partner", "hooks", "console", "checkout", "worker"), 5)
 COMPOSITION = {
-    "__main__", "app", "cli", "database", "demo", "doctor", "generated", "reports", "serving",
-    "settings", "supervisor",
+    "__main__", "app", "cli", "database", "demo", "diagnosis", "doctor", "generated", "reports",
+    "serving", "settings", "supervisor",
 }  # fmt: skip
 PROVIDERS_SEE = ("earnest.domain.money", "earnest.errors", "earnest.providers")
 # The actions call a provider through its interface, the worker and the faces of the sandbox too.

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
@@ -177,6 +178,32 @@ def verify(*, data: Data = None, as_json: AsJson = False) -> None:
         report = asyncio.run(books.verify(url, lambda at: bar(at.what, at.done, at.total)))
     _answer(report.as_json(), as_json, report.lines())
     sys.exit(1 if report.violation else 0)
+
+
+@app.command
+def doctor(*, data: Data = None, workers: Workers = None, as_json: AsJson = False) -> None:
+    """Look for what is wrong with this installation, and say how to mend it; exit 1 on errors.
+
+    Parameters
+    ----------
+    workers
+        API processes that serve is to run [default: the number of cores less one]
+    """
+    from earnest import doctor as surgery
+    from earnest.diagnosis import error
+    from earnest.settings import BadSetting
+    from earnest.supervisor import default_workers
+
+    try:
+        findings = surgery.examine(_settings(data), workers or default_workers(), _say)
+    except BadSetting as bad:
+        findings = [error("settings", str(bad), f"Change or unset {bad.variable}.")]
+    _answer(
+        {"findings": [msgspec.to_builtins(one) for one in findings]},
+        as_json,
+        surgery.lines(findings),
+    )
+    sys.exit(1 if any(one.severity == "error" for one in findings) else 0)
 
 
 @books_app.command

@@ -27,7 +27,10 @@ Result = TypeVar("Result")
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """`settings` with their URLs and secret key filled in; `embedded` unless external."""
+    """`settings` with their URLs filled in; `embedded` unless external.
+
+    With a secret key, too, unless it was opened for a look only (`create` off).
+    """
 
     settings: Settings
     embedded: Embedded | None
@@ -40,15 +43,17 @@ def opened(
     *,
     create: bool = True,
     migrated: bool = True,
+    durable: bool = True,
 ) -> Iterator[Opened]:
     """Hold the database open, which starts the embedded one and at the end may stop it.
 
-    With `create` off there must be one already; with `migrated` off it is taken as it is.
+    With `create` off there must be one already; with `migrated` off it is taken as it is; with
+    `durable` off so is what it may forget.
     Raises DatabaseRefused with the fix.
     """
     if settings.database_url:
-        _prepare(settings, report, migrated=migrated)
-        yield Opened(with_secret_key(settings), None)
+        _prepare(settings, report, migrated=migrated, durable=durable)
+        yield Opened(with_secret_key(settings) if create else settings, None)
         return
     if not create and not (settings.data_dir / "postgres").exists():
         raise DatabaseRefused(f"There is no database in {settings.data_dir}. Name another: --data")
@@ -57,15 +62,17 @@ def opened(
         settings = msgspec.structs.replace(
             settings, database_url=embedded.app_dsn, migrate_database_url=embedded.owner_dsn
         )
-        _prepare(settings, report, migrated=migrated)
-        yield Opened(with_secret_key(settings), embedded)
+        _prepare(settings, report, migrated=migrated, durable=durable)
+        yield Opened(with_secret_key(settings) if create else settings, embedded)
     finally:
         embedded.release()
 
 
-def _prepare(settings: Settings, report: Callable[[str], None], *, migrated: bool) -> None:
+def _prepare(
+    settings: Settings, report: Callable[[str], None], *, migrated: bool, durable: bool
+) -> None:
     try:
-        asyncio.run(_check_and_migrate(settings, report, migrated=migrated))
+        asyncio.run(_check_and_migrate(settings, report, migrated=migrated, durable=durable))
     except (*UNREACHABLE, asyncpg.PostgresError) as error:
         # The URL itself is not repeated: it holds a password.
         raise DatabaseRefused(
@@ -74,11 +81,12 @@ def _prepare(settings: Settings, report: Callable[[str], None], *, migrated: boo
 
 
 async def _check_and_migrate(
-    settings: Settings, report: Callable[[str], None], *, migrated: bool
+    settings: Settings, report: Callable[[str], None], *, migrated: bool, durable: bool
 ) -> None:
     conn = await asyncpg.connect(settings.database_url, timeout=CONNECT_SECONDS_MAX)
     try:
-        await check_durability(conn)
+        if durable:
+            await check_durability(conn)
         pending = await pending_migrations(conn) if migrated else []
     finally:
         await conn.close()
