@@ -151,7 +151,7 @@ def _bearer(request: Request[Any, Any, Any]) -> Actor | None:
     if scheme.lower() != b"bearer":
         raise InvalidToken
     tokens: Tokens = request.app.state.access_tokens
-    return _actor_of(tokens.read(token.strip().decode("latin-1")))
+    return _actor_of(tokens.read(token.strip(b" ").decode("latin-1")))
 
 
 async def _by_cookie(request: Request[Any, Any, Any]) -> Actor | None:

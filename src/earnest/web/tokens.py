@@ -37,7 +37,7 @@ class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     iat: int
     exp: int
     jti: str
-    gen: int
+    gen: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
     iss: Literal["earnest"]
     aud: Literal["earnest-marketplace"]
     typ: Literal["access", "refresh"]
@@ -84,9 +84,12 @@ class Tokens:
         if not hmac.compare_digest(self._signature(signed), signature):
             raise InvalidToken
         try:
-            claims = _CLAIMS.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            raw = urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+            claims = _CLAIMS.decode(raw)
         except (ValueError, msgspec.MsgspecError):
             raise InvalidToken from None
+        if msgspec.json.encode(claims) != raw:
+            raise InvalidToken  # signed, but not as we write: a claim twice, 1.0 for 1
         now = time.time()
         if claims.typ != self._typ or not claims.jti:
             raise InvalidToken
