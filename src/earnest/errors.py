@@ -37,7 +37,16 @@ class EarnestError(Exception):
     @property
     def code(self) -> str:
         """The wire code: the class name in snake_case."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        return code_of(type(self))
+
+
+def code_of(refusal: type[EarnestError]) -> str:
+    """The wire code of a class.
+
+    >>> code_of(InvalidField)
+    'invalid_field'
+    """
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", refusal.__name__).lower()
 
 
 # -- 400: the input -------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import msgspec
 
 from earnest.domain.change import Change
 from earnest.domain.party import Actor, Role
-from earnest.errors import Conflict
+from earnest.errors import Conflict, OutcomeUnknown
 from earnest.ids import Ids
 from earnest.ledger.movements import expand
 from earnest.providers.base import Provider
@@ -27,6 +27,9 @@ from earnest.store.idempotency import Once, Reply, Stored, replay
 from earnest.store.keys import Keys
 
 ATTEMPTS_MAX = 12
+ANY_ACTION = (Conflict, OutcomeUnknown)
+"""What every action may come to, whatever it does: others were faster every time, or the
+connection broke."""
 
 
 class Core(msgspec.Struct, frozen=True):

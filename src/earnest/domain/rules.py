@@ -12,7 +12,7 @@ import msgspec
 
 from earnest.domain.contract import Agreement, Contract, Dispute, Money, Work
 from earnest.domain.party import Actor, Role
-from earnest.errors import Forbidden, NotFound, Refused
+from earnest.errors import EarnestError, Forbidden, NotFound, Refused
 
 
 class Verb(StrEnum):
@@ -268,6 +268,17 @@ RULES: dict[Verb, Rule] = {
         _REFUNDABLE,
     ),
 }
+
+
+def refusals(*verbs: Verb) -> tuple[type[EarnestError], ...]:
+    """Everything that `require` can raise for these verbs once the caller's role is right."""
+    found: dict[type[EarnestError], None] = {}
+    for verb in verbs:
+        if RULES[verb].owner:
+            found[NotYourContract] = None
+        for check in RULES[verb].checks:
+            found |= dict.fromkeys((*check.why.values(), check.otherwise))
+    return tuple(found)
 
 
 def facet(contract: Contract, name: str) -> str:

@@ -1,20 +1,20 @@
 """Applications of freelancers for jobs (spec 4.2, 4.3)."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 import msgspec
 from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath
 
-from earnest.domain.hiring import JobNotOpen
+from earnest.domain.hiring import JobNotFound, JobNotOpen
 from earnest.domain.job import Application, Listing
 from earnest.domain.party import Actor, Party, Role
 from earnest.domain.people import FreelancerProfile, profile_id
-from earnest.errors import Forbidden, NotFound
+from earnest.errors import Conflict, Forbidden, NotFound
 from earnest.ids import key_of, parse_public_id
 from earnest.marketplace.jobs import JobDocument, populated
-from earnest.marketplace.shapes import Message
+from earnest.marketplace.shapes import ExperienceLevelOrNone, Id, Instant, Message, one_of
 from earnest.store import applications, jobs, profiles
 from earnest.web.auth import READERS, actor, only, reader, signed_in
 from earnest.web.guard import EarnestRequest
@@ -27,24 +27,24 @@ STATUS = "Applied"
 class Profile(msgspec.Struct):
     """A freelancer's profile: `userId` is the party that a client hires."""
 
-    id: str = msgspec.field(name="_id")
-    userId: str  # noqa: N815
+    id: Id = msgspec.field(name="_id")
+    userId: Id  # noqa: N815
     firstName: str  # noqa: N815
     profilePic: str  # noqa: N815
     title: str
-    experienceLevel: str  # noqa: N815
+    experienceLevel: ExperienceLevelOrNone  # noqa: N815
 
 
 class ApplicationDocument(msgspec.Struct):
     """An application. References are ids, or documents in lists."""
 
-    id: str = msgspec.field(name="_id")
-    jobId: str | JobDocument  # noqa: N815
-    freelancerId: str | Profile  # noqa: N815
+    id: Id = msgspec.field(name="_id")
+    jobId: Id | JobDocument  # noqa: N815
+    freelancerId: Id | Profile  # noqa: N815
     isApplied: bool  # noqa: N815
-    status: str
-    createdAt: str  # noqa: N815
-    updatedAt: str  # noqa: N815
+    status: Annotated[str, one_of(STATUS)]
+    createdAt: Instant  # noqa: N815
+    updatedAt: Instant  # noqa: N815
     v: int = msgspec.field(name="__v", default=0)
 
 
@@ -66,7 +66,11 @@ class MaybeApplication(msgspec.Struct):
     application: ApplicationDocument | None
 
 
-@get("/applicants/{job_id:str}/{client_id:str}", access=READERS)
+@get(
+    "/applicants/{job_id:str}/{client_id:str}",
+    access=READERS,
+    refuses=(JobNotFound, Forbidden),
+)
 async def applicants(
     request: EarnestRequest, job_id: FromPath[str], client_id: FromPath[str]
 ) -> Applicants:
@@ -86,7 +90,12 @@ async def applicants(
     )
 
 
-@post("/apply-job/{job_id:str}", status_code=201, access=only(Role.FREELANCER))
+@post(
+    "/apply-job/{job_id:str}",
+    status_code=201,
+    access=only(Role.FREELANCER),
+    refuses=(JobNotFound, JobNotOpen, Conflict),
+)
 async def apply_job(request: EarnestRequest, job_id: FromPath[str]) -> Response[Applied]:
     """Apply for an open job."""
     caller = actor(request)
@@ -103,7 +112,12 @@ async def apply_job(request: EarnestRequest, job_id: FromPath[str]) -> Response[
     return respond(await carry_out(request.app.state.pool, caller, wanted, work))
 
 
-@delete("/cancel-application/{application_id:str}", status_code=200, access=only(Role.FREELANCER))
+@delete(
+    "/cancel-application/{application_id:str}",
+    status_code=200,
+    access=only(Role.FREELANCER),
+    refuses=(Forbidden, NotFound),
+)
 async def cancel_application(
     request: EarnestRequest, application_id: FromPath[str]
 ) -> Response[Message]:

@@ -18,11 +18,12 @@ from earnest.errors import (
     TooMany,
     Unauthenticated,
 )
-from earnest.marketplace.shapes import Line, Message, tidy
+from earnest.marketplace.shapes import AccountRole, AccountStatus, Id, Line, Message, tidy
 from earnest.store import sessions
 from earnest.web.address import address_of
 from earnest.web.auth import OPEN, PUBLIC, reader
 from earnest.web.guard import EarnestRequest
+from earnest.web.origins import ForeignPage, require_own_page
 from earnest.web.tokens import REFRESH_COOKIE, REFRESH_SECONDS, refresh_cookie
 
 CODE_SENT = "OTP has been sent"
@@ -80,17 +81,17 @@ class PasswordReset(msgspec.Struct):
 class User(msgspec.Struct):
     """Who signed in. The key is `id`, as clients read it."""
 
-    id: str
+    id: Id
     name: str
     email: str
-    status: str
+    status: AccountStatus
     profilePic: str  # noqa: N815
 
 
 class LoggedIn(msgspec.Struct):
     message: str
     accessToken: str  # noqa: N815
-    role: str
+    role: AccountRole
     user: User
 
 
@@ -167,9 +168,10 @@ async def login(request: EarnestRequest, data: JSONBody[Credentials]) -> Respons
     return Response(body, cookies=[refresh_cookie(refresh, is_https=state.is_https)])
 
 
-@post("/refresh-token", status_code=200, refuses=(InvalidToken, Forbidden))
+@post("/refresh-token", status_code=200, refuses=(InvalidToken, Forbidden, ForeignPage))
 async def refresh_token(request: EarnestRequest) -> Response[Refreshed]:
     """A new access token for the refresh cookie, which is exchanged for a new one as well."""
+    require_own_page(request)
     state = request.app.state
     cookie = request.cookies.get(REFRESH_COOKIE)
     if not cookie:
@@ -183,9 +185,10 @@ async def refresh_token(request: EarnestRequest) -> Response[Refreshed]:
     return Response(body, cookies=[refresh_cookie(refresh, is_https=state.is_https)])
 
 
-@post("/logout", status_code=200)
+@post("/logout", status_code=200, refuses=(ForeignPage,))
 async def logout(request: EarnestRequest) -> Response[Message]:
     """End the session of the refresh cookie. Works without one, too."""
+    require_own_page(request)
     token_id = _refresh_token_id(request)
     if token_id is not None:
         async with request.app.state.pool.connection() as conn:
@@ -193,12 +196,15 @@ async def logout(request: EarnestRequest) -> Response[Message]:
     return _signed_out(request)
 
 
-@post("/logout-all", status_code=200, access=OPEN, refuses=(Unauthenticated, Forbidden))
+@post(
+    "/logout-all", status_code=200, access=OPEN, refuses=(Unauthenticated, Forbidden, ForeignPage)
+)
 async def logout_all(request: EarnestRequest) -> Response[Message]:
     """Sign the caller, whom an access token or the refresh cookie names, out on every device.
 
     Access tokens are refused from the next request on, refresh tokens as well.
     """
+    require_own_page(request)
     caller = await reader(request)
     if caller is None:
         raise Unauthenticated

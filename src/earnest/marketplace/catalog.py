@@ -10,9 +10,9 @@ from litestar.params import FromPath, JSONBody
 
 from earnest.domain.job import Label
 from earnest.domain.party import Role
-from earnest.errors import InvalidField
+from earnest.errors import Conflict, InvalidField, NotFound
 from earnest.ids import parse_public_id
-from earnest.marketplace.shapes import Line, tidy
+from earnest.marketplace.shapes import Id, Line, tidy
 from earnest.store import catalog
 from earnest.store.catalog import CATEGORY, SKILL
 from earnest.web.auth import OPEN, actor, only, reader
@@ -32,7 +32,7 @@ class LabelName(msgspec.Struct):
 class LabelDocument(msgspec.Struct):
     """A category or a skill."""
 
-    id: str = msgspec.field(name="_id")
+    id: Id = msgspec.field(name="_id")
     name: str
     isListed: bool  # noqa: N815
 
@@ -89,7 +89,7 @@ def _router(shelf: catalog.Shelf, several: str, in_paths: str) -> Router:
     """The routes of one shelf. `in_paths`: what they call one label, `skills` for a skill (D17)."""
     one = shelf.noun.lower()
 
-    @post(f"/add-{in_paths}", status_code=201, access=ADMINS)
+    @post(f"/add-{in_paths}", status_code=201, access=ADMINS, refuses=(Conflict,))
     @called(f"add_{one}", f"A new {one}.")
     async def add(request: EarnestRequest, data: JSONBody[LabelName]) -> Response[LabelSaved]:
         name = _name(data)
@@ -104,7 +104,7 @@ def _router(shelf: catalog.Shelf, several: str, in_paths: str) -> Router:
         async with request.app.state.pool.connection() as conn:
             return Labels(True, [_document(label) for label in await catalog.every(conn, shelf)])
 
-    @put(f"/edit-{in_paths}/{{label_id:str}}", access=ADMINS)
+    @put(f"/edit-{in_paths}/{{label_id:str}}", access=ADMINS, refuses=(NotFound, Conflict))
     @called(f"edit_{one}", f"Rename a {one}.")
     async def edit(
         request: EarnestRequest, label_id: FromPath[str], data: JSONBody[LabelName]
@@ -128,12 +128,12 @@ def _router(shelf: catalog.Shelf, several: str, in_paths: str) -> Router:
             lambda conn: catalog.set_listed(conn, shelf, label, is_listed=is_listed),
         )
 
-    @put(f"/list-{in_paths}/{{label_id:str}}", access=ADMINS)
+    @put(f"/list-{in_paths}/{{label_id:str}}", access=ADMINS, refuses=(NotFound,))
     @called(f"list_{one}", f"Offer a {one} again.")
     async def list_again(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
         return await set_listed(request, label_id, is_listed=True)
 
-    @put(f"/unlist-{in_paths}/{{label_id:str}}", access=ADMINS)
+    @put(f"/unlist-{in_paths}/{{label_id:str}}", access=ADMINS, refuses=(NotFound,))
     @called(f"unlist_{one}", f"Offer a {one} no longer.")
     async def unlist(request: EarnestRequest, label_id: FromPath[str]) -> Response[LabelSaved]:
         return await set_listed(request, label_id, is_listed=False)

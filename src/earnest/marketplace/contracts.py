@@ -9,17 +9,36 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from earnest.actions import contracts as actions
 from earnest.actions import payments
-from earnest.actions.contracts import Render
-from earnest.actions.core import Core
+from earnest.actions.contracts import ContractNotFound, NotTheirContract, Render
+from earnest.actions.core import ANY_ACTION, Core
 from earnest.domain.business import MARKETPLACE
+from earnest.domain.hiring import (
+    ContractExists,
+    FreelancerNotFound,
+    HireYourself,
+    JobNotFound,
+    JobNotOpen,
+    NotApplied,
+    NotYourJob,
+)
 from earnest.domain.money import CURRENCIES, parse_major
 from earnest.domain.party import Actor, Role
+from earnest.domain.pricing import FeesExceedAmount
 from earnest.domain.projection import MARKETPLACE_STATUSES
+from earnest.domain.rules import NotFunded, Verb, refusals
+from earnest.domain.verbs import InvalidTransition
 from earnest.errors import InvalidField
 from earnest.ids import PublicId, parse_public_id
 from earnest.marketplace import jobs as job_documents
 from earnest.marketplace.documents import (
+    AllContracts,
+    ClientContracts,
+    ContractChanged,
     ContractDocument,
+    ContractList,
+    ContractMade,
+    ContractOrNull,
+    ContractShown,
     merged,
     plain_contract,
     populated_contract,
@@ -52,38 +71,23 @@ class NewStatus(msgspec.Struct):
     status: Line
 
 
-class ContractMade(msgspec.Struct):
-    message: str
-    contract: ContractDocument
-
-
-class ContractOrNull(msgspec.Struct):
-    contract: ContractDocument | None
-
-
-class ContractList(msgspec.Struct):
-    """`contracts` and `data` are the same list (D10)."""
-
-    count: int
-    contracts: list[ContractDocument]
-    data: list[ContractDocument]
-
-
-class ClientContracts(msgspec.Struct):
-    count: int
-    data: list[ContractDocument]
-
-
-class AllContracts(msgspec.Struct):
-    data: list[ContractDocument]
-
-
 # -- what the client does ---------------------------------------------------------------------
 
 
 @post(
     ["/create-contract/{job_id:str}", "/contract/create-contract/{job_id:str}"],
     access=only(Role.CLIENT),
+    refuses=(
+        JobNotFound,
+        NotYourJob,
+        FreelancerNotFound,
+        HireYourself,
+        JobNotOpen,
+        NotApplied,
+        ContractExists,
+        FeesExceedAmount,
+        *ANY_ACTION,
+    ),
 )
 async def create_contract(
     request: EarnestRequest, job_id: FromPath[str], data: JSONBody[NewContract]
@@ -111,6 +115,7 @@ async def create_contract(
     ["/cancel-contract/{contract_id:str}", "/contract/cancel-contract/{contract_id:str}"],
     status_code=200,
     access=only(Role.CLIENT, Role.FREELANCER),
+    refuses=(ContractNotFound, *refusals(Verb.CANCEL), *ANY_ACTION),
 )
 async def cancel_contract(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Message]:
     """C2: either party ends the contract; what is held waits for an admin's refund."""
@@ -175,6 +180,7 @@ async def all_contracts(
 @patch(
     ["/release-fund/{contract_id:str}", "/contract/release-fund/{contract_id:str}"],
     access=only(Role.CLIENT),
+    refuses=(ContractNotFound, *refusals(Verb.REQUEST_RELEASE), *ANY_ACTION),
 )
 async def request_release(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Message]:
     """C6: ask that the completed work be paid."""
@@ -195,6 +201,13 @@ async def request_release(request: EarnestRequest, contract_id: FromPath[str]) -
     "/approve-contract/{contract_id:str}/{freelancer_id:str}",
     status_code=200,
     access=only(Role.FREELANCER),
+    refuses=(
+        ContractNotFound,
+        NotTheirContract,
+        *refusals(Verb.APPROVE),
+        NotFunded,
+        *ANY_ACTION,
+    ),
 )
 async def approve_contract(
     request: EarnestRequest, contract_id: FromPath[str], freelancer_id: FromPath[str]
@@ -214,10 +227,19 @@ async def approve_contract(
     )
 
 
-@put("/update-status/{contract_id:str}", access=only(Role.FREELANCER))
+@put(
+    "/update-status/{contract_id:str}",
+    access=only(Role.FREELANCER),
+    refuses=(
+        ContractNotFound,
+        InvalidTransition,
+        *refusals(Verb.APPROVE, Verb.WORK_ON, Verb.COMPLETE, Verb.CANCEL),
+        *ANY_ACTION,
+    ),
+)
 async def update_status(
     request: EarnestRequest, contract_id: FromPath[str], data: JSONBody[NewStatus]
-) -> Response[ContractDocument]:
+) -> Response[ContractChanged]:
     """C10: the next status of the work."""
     caller = actor(request)
     if data.status not in MARKETPLACE_STATUSES:
@@ -251,10 +273,10 @@ async def freelancer_contracts(
     return ContractList(len(shown), shown, shown)
 
 
-@get("/view-contract/{contract_id:str}", access=READERS)
+@get("/view-contract/{contract_id:str}", access=READERS, refuses=(ContractNotFound,))
 async def view_contract(
     request: EarnestRequest, contract_id: FromPath[str]
-) -> Response[ContractDocument]:
+) -> Response[ContractShown]:
     """C9: one contract with its job and both people."""
     who = await viewer(request)
     asked = Asked(parse_public_id(contract_id, "contractId"), who.key if who else 0)
@@ -262,7 +284,7 @@ async def view_contract(
     if who is not None:
         require_active(found.caller, who)
     if found.documented is None:
-        raise actions.ContractNotFound
+        raise ContractNotFound
     return respond(Reply(200, merged(populated_contract(found.documented, who))))
 
 

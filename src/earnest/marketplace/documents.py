@@ -5,8 +5,7 @@ and ids: no e-mail, no reasons.
 """
 
 from datetime import UTC
-from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,7 +16,18 @@ from earnest.domain.party import Actor, Party, Role
 from earnest.domain.projection import escrow_status, marketplace_status, release_fund_status
 from earnest.ids import PublicId, sub_id
 from earnest.marketplace.jobs import JobDocument
-from earnest.marketplace.shapes import Person
+from earnest.marketplace.shapes import (
+    CanceledBy,
+    ContractNumber,
+    ContractStatus,
+    Direction,
+    EscrowStatus,
+    Id,
+    Instant,
+    Major,
+    Person,
+    ReleaseStatus,
+)
 from earnest.store.contracts import Documented
 from earnest.web.wire import encode, instant
 
@@ -28,58 +38,112 @@ WALLET_PART = 0xA11E7
 class StatusEntry(msgspec.Struct):
     """One step; `timestamp` is DD-MM-YY in UTC (D20)."""
 
-    status: str
-    timestamp: str
-    id: str = msgspec.field(name="_id")
+    status: ContractStatus
+    timestamp: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{2}-[0-9]{2}-[0-9]{2}\Z")]
+    id: Id = msgspec.field(name="_id")
 
 
 class JobBrief(msgspec.Struct):
     """A job inside a contract."""
 
-    id: str = msgspec.field(name="_id")
+    id: Id = msgspec.field(name="_id")
     title: str
     description: str
-    rate: int | Decimal
+    rate: Major
+
+
+JobReference = Annotated[
+    Any,
+    msgspec.Meta(
+        extra_json_schema={
+            "anyOf": [
+                {"type": "string", "pattern": "^[0-9a-f]{24}$"},
+                {"$ref": "#/components/schemas/JobBrief"},
+                {"$ref": "#/components/schemas/JobDocument"},
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+"""An id, a JobBrief or a whole JobDocument: two structs in one union is more than msgspec says."""
 
 
 class ContractDocument(msgspec.Struct):
     """A contract; references are ids or populated documents. `amount` in major units."""
 
-    id: str = msgspec.field(name="_id")
-    contractId: str  # noqa: N815
-    jobId: Any  # noqa: N815  an id, a JobBrief or a whole JobDocument
-    clientId: str | Person  # noqa: N815
-    freelancerId: str | Person  # noqa: N815
+    id: Id = msgspec.field(name="_id")
+    contractId: ContractNumber  # noqa: N815
+    jobId: JobReference  # noqa: N815
+    clientId: Id | Person  # noqa: N815
+    freelancerId: Id | Person  # noqa: N815
     isApproved: bool  # noqa: N815
-    status: str
-    amount: int | Decimal
+    status: ContractStatus
+    amount: Major
     escrowPaid: bool  # noqa: N815
-    canceledBy: str | None  # noqa: N815
+    canceledBy: CanceledBy | None  # noqa: N815
     cancelReason: str  # noqa: N815
     cancelReasonDescription: str  # noqa: N815
-    releaseFundStatus: str  # noqa: N815
+    releaseFundStatus: ReleaseStatus  # noqa: N815
     statusHistory: list[StatusEntry]  # noqa: N815
-    createdAt: str  # noqa: N815
-    updatedAt: str  # noqa: N815
+    createdAt: Instant  # noqa: N815
+    updatedAt: Instant  # noqa: N815
     isDeleted: bool = False  # noqa: N815
     v: int = msgspec.field(name="__v", default=0)
+
+
+class ContractShown(ContractDocument, kw_only=True):
+    """The fields of the contract, and the same contract again under `contract` (D10)."""
+
+    contract: ContractDocument
+
+
+class ContractChanged(ContractShown, kw_only=True):
+    """The same after a change."""
+
+    message: str
+
+
+class ContractMade(msgspec.Struct):
+    message: str
+    contract: ContractDocument
+
+
+class ContractOrNull(msgspec.Struct):
+    contract: ContractDocument | None
+
+
+class ContractList(msgspec.Struct):
+    """`contracts` and `data` are the same list (D10)."""
+
+    count: int
+    contracts: list[ContractDocument]
+    data: list[ContractDocument]
+
+
+class ClientContracts(msgspec.Struct):
+    count: int
+    data: list[ContractDocument]
+
+
+class AllContracts(msgspec.Struct):
+    data: list[ContractDocument]
 
 
 class EscrowDocument(msgspec.Struct):
     """What became of a contract's money; it keeps its amount for ever (D15)."""
 
-    id: str = msgspec.field(name="_id")
-    clientId: str | Person  # noqa: N815
-    freelancerId: str  # noqa: N815
-    contractId: str | ContractDocument  # noqa: N815
-    jobId: str | None  # noqa: N815
-    amount: int | Decimal
-    platformFee: int | Decimal  # noqa: N815
-    freelancerEarning: int | Decimal  # noqa: N815
-    status: str
-    transactionType: str  # noqa: N815
-    createdAt: str  # noqa: N815
-    updatedAt: str  # noqa: N815
+    id: Id = msgspec.field(name="_id")
+    clientId: Id | Person  # noqa: N815
+    freelancerId: Id  # noqa: N815
+    contractId: Id | ContractDocument  # noqa: N815
+    jobId: Id | None  # noqa: N815
+    amount: Major
+    platformFee: Major  # noqa: N815
+    freelancerEarning: Major  # noqa: N815
+    status: EscrowStatus
+    transactionType: Direction  # noqa: N815
+    createdAt: Instant  # noqa: N815
+    updatedAt: Instant  # noqa: N815
     v: int = msgspec.field(name="__v", default=0)
 
 

@@ -3,7 +3,7 @@
 The refund route is open to clients too: theirs is a request (D6).
 """
 
-from typing import Any
+from typing import Annotated
 
 import msgspec
 from litestar import Response, Router, get, put
@@ -11,10 +11,16 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from earnest.actions import contracts as actions
 from earnest.actions import payments
+from earnest.actions.contracts import ContractNotFound, NotTheirContract
+from earnest.actions.core import ANY_ACTION
+from earnest.actions.payments import PaymentNotFound
 from earnest.domain.business import MARKETPLACE
+from earnest.domain.hiring import NotParked
 from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.party import Role
-from earnest.domain.payment import Payment
+from earnest.domain.payment import Payment, PaymentState
+from earnest.domain.rules import Verb, refusals
+from earnest.domain.verbs import RefundAlreadyRequested
 from earnest.ids import parse_public_id
 from earnest.ledger import accounts as chart
 from earnest.marketplace.contracts import read_page
@@ -23,7 +29,7 @@ from earnest.marketplace.documents import (
     plain_escrow,
     populated_escrow,
 )
-from earnest.marketplace.shapes import Line, Text
+from earnest.marketplace.shapes import Id, Instant, Line, Major, Text, one_of
 from earnest.store import books, contracts, hiring
 from earnest.store.hiring import FoundPayment
 from earnest.store.idempotency import Reply
@@ -45,7 +51,7 @@ class RefundReasons(msgspec.Struct):
 class Figure(msgspec.Struct):
     """One amount in major units."""
 
-    data: Any
+    data: Major
 
 
 class Settled(msgspec.Struct):
@@ -61,13 +67,13 @@ class Escrows(msgspec.Struct):
 class ParkedPayment(msgspec.Struct):
     """A payment that waits for its contract, or was refunded. `amount` in major units."""
 
-    id: str = msgspec.field(name="_id")
-    amount: Any
+    id: Id = msgspec.field(name="_id")
+    amount: Major
     currency: str
-    status: str
-    clientId: str  # noqa: N815
-    createdAt: str  # noqa: N815
-    capturedAt: str | None  # noqa: N815
+    status: Annotated[str, one_of(PaymentState.PARKED, PaymentState.REFUNDED)]
+    clientId: Id  # noqa: N815
+    createdAt: Instant  # noqa: N815
+    capturedAt: Instant | None  # noqa: N815
 
 
 class ParkedPayments(msgspec.Struct):
@@ -123,7 +129,10 @@ async def transactions(
 # -- moving money -----------------------------------------------------------------------------
 
 
-@put("/release-fund/{contract_id:str}")
+@put(
+    "/release-fund/{contract_id:str}",
+    refuses=(ContractNotFound, *refusals(Verb.APPROVE_RELEASE), *ANY_ACTION),
+)
 async def release_fund(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Settled]:
     """Release what is held to the freelancer, less the platform's fee."""
     caller = actor(request)
@@ -140,7 +149,17 @@ async def release_fund(request: EarnestRequest, contract_id: FromPath[str]) -> R
     )
 
 
-@put("/refund-client/{contract_id:str}/{client_id:str}", access=only(Role.ADMIN, Role.CLIENT))
+@put(
+    "/refund-client/{contract_id:str}/{client_id:str}",
+    access=only(Role.ADMIN, Role.CLIENT),
+    refuses=(
+        ContractNotFound,
+        NotTheirContract,
+        *refusals(Verb.REQUEST_REFUND, Verb.APPROVE_REFUND),
+        RefundAlreadyRequested,
+        *ANY_ACTION,
+    ),
+)
 async def refund_client(
     request: EarnestRequest,
     contract_id: FromPath[str],
@@ -179,7 +198,10 @@ async def parked_payments(request: EarnestRequest) -> ParkedPayments:
     return ParkedPayments(len(shown), shown)
 
 
-@put("/refund-payment/{payment_id:str}")
+@put(
+    "/refund-payment/{payment_id:str}",
+    refuses=(PaymentNotFound, NotParked, *ANY_ACTION),
+)
 async def refund_payment(
     request: EarnestRequest, payment_id: FromPath[str]
 ) -> Response[ParkedRefunded]:

@@ -8,15 +8,21 @@ import msgspec
 from litestar import Response, Router, get, post, put
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from earnest.domain.hiring import JobNotFound
 from earnest.domain.job import Job, Label, check_dates
 from earnest.domain.money import currency, to_number
 from earnest.domain.party import Actor, Role
-from earnest.errors import Forbidden
+from earnest.errors import Conflict, Forbidden
 from earnest.ids import parse_public_id
 from earnest.marketplace.job_fields import LEVELS, JobFields, draft_of, require_all
 from earnest.marketplace.shapes import (
     PAGE_ENTRIES_MAX,
     PAGE_MAX,
+    ExperienceLevel,
+    Id,
+    Instant,
+    JobStatus,
+    Major,
     Named,
     Person,
     choice,
@@ -36,22 +42,22 @@ PAGE_ENTRIES_DEFAULT = 4
 class JobDocument(msgspec.Struct):
     """A job. References are ids after a write and populated documents in lists and details."""
 
-    id: str = msgspec.field(name="_id")
+    id: Id = msgspec.field(name="_id")
     title: str
     description: str
-    rate: Any
-    experienceLevel: str  # noqa: N815
+    rate: Major
+    experienceLevel: ExperienceLevel  # noqa: N815
     location: str
-    clientId: str | Person  # noqa: N815
-    category: str | Named | None
-    skills: Sequence[str | Named]
-    hiredFreelancer: str | None  # noqa: N815
+    clientId: Id | Person  # noqa: N815
+    category: Id | Named | None
+    skills: Sequence[Id | Named]
+    hiredFreelancer: Id | None  # noqa: N815
     applicants: int
-    status: str
-    createdAt: str  # noqa: N815
-    updatedAt: str  # noqa: N815
-    startDate: str | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
-    endDate: str | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
+    status: JobStatus
+    createdAt: Instant  # noqa: N815
+    updatedAt: Instant  # noqa: N815
+    startDate: Instant | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
+    endDate: Instant | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
     v: int = msgspec.field(name="__v", default=0)
 
 
@@ -125,7 +131,7 @@ async def my_jobs(
     return _page(found, wanted, viewer)
 
 
-@get("/job-details/{job_id:str}", access=SIGNED_IN)
+@get("/job-details/{job_id:str}", access=SIGNED_IN, refuses=(JobNotFound,))
 async def job_details(request: EarnestRequest, job_id: FromPath[str]) -> JobDetails:
     """One job, for anybody who is signed in."""
     caller = await signed_in(request)
@@ -137,7 +143,7 @@ async def job_details(request: EarnestRequest, job_id: FromPath[str]) -> JobDeta
 # -- writing --------------------------------------------------------------------------------
 
 
-@post("/create-job", status_code=200, access=only(Role.CLIENT))
+@post("/create-job", status_code=200, access=only(Role.CLIENT), refuses=(Conflict,))
 async def create_job(request: EarnestRequest, data: JSONBody[JobFields]) -> Response[JobSaved]:
     """A new job of the caller."""
     caller = actor(request)
@@ -153,7 +159,11 @@ async def create_job(request: EarnestRequest, data: JSONBody[JobFields]) -> Resp
     return respond(await carry_out(request.app.state.pool, caller, wanted, work))
 
 
-@put("/update-job/{job_id:str}", access=only(Role.CLIENT))
+@put(
+    "/update-job/{job_id:str}",
+    access=only(Role.CLIENT),
+    refuses=(Forbidden, JobNotFound, Conflict),
+)
 async def update_job(
     request: EarnestRequest, job_id: FromPath[str], data: JSONBody[JobFields]
 ) -> Response[JobSaved]:

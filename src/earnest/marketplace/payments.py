@@ -7,9 +7,23 @@ from litestar import Response, Router, post
 from litestar.params import FromPath, JSONBody
 
 from earnest.actions import payments
-from earnest.actions.payments import Urls
+from earnest.actions.core import ANY_ACTION
+from earnest.actions.payments import ProviderRefused, ProviderUnavailable, Urls
+from earnest.domain.hiring import (
+    ContractWasCanceled,
+    FreelancerNotFound,
+    HireYourself,
+    JobNotFound,
+    JobNotOpen,
+    NotApplied,
+    NotYourJob,
+    OtherFreelancerBeingPaid,
+    PaidAlready,
+    PaymentWaits,
+)
 from earnest.domain.party import Role
 from earnest.domain.payment import Payment
+from earnest.domain.pricing import FeesExceedAmount
 from earnest.ids import parse_public_id
 from earnest.marketplace.shapes import Line
 from earnest.store.idempotency import Reply
@@ -33,7 +47,27 @@ class Session(msgspec.Struct):
     url: str
 
 
-@post("/payment/{job_id:str}", status_code=200, access=only(Role.CLIENT))
+@post(
+    "/payment/{job_id:str}",
+    status_code=200,
+    access=only(Role.CLIENT),
+    refuses=(
+        JobNotFound,
+        NotYourJob,
+        FreelancerNotFound,
+        HireYourself,
+        JobNotOpen,
+        NotApplied,
+        OtherFreelancerBeingPaid,
+        PaidAlready,
+        PaymentWaits,
+        ContractWasCanceled,
+        FeesExceedAmount,
+        ProviderUnavailable,
+        ProviderRefused,
+        *ANY_ACTION,
+    ),
+)
 async def open_payment(
     request: EarnestRequest, job_id: FromPath[str], data: JSONBody[PaymentWanted]
 ) -> Response[Session]:

@@ -19,7 +19,7 @@ from earnest.domain.people import ClientProfile, FreelancerProfile, ProfileNotFo
 from earnest.errors import Forbidden, InvalidField
 from earnest.ids import parse_public_id
 from earnest.marketplace.job_fields import find_category, find_skills
-from earnest.marketplace.shapes import Line, Named, tidy
+from earnest.marketplace.shapes import ExperienceLevelOrNone, Id, Instant, Line, Named, tidy
 from earnest.store import profiles
 from earnest.web.auth import READERS, SIGNED_IN, actor, only, reader, signed_in
 from earnest.web.guard import EarnestRequest
@@ -36,14 +36,14 @@ Link = Annotated[str, msgspec.Meta(max_length=LINK_CHARACTERS_MAX)]
 class Owner(msgspec.Struct):
     """Whose profile it is; `email` is left out for who may not see it (D8)."""
 
-    id: str = msgspec.field(name="_id")
+    id: Id = msgspec.field(name="_id")
     email: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ClientProfileDocument(msgspec.Struct):
     """How a client introduces themselves."""
 
-    id: str = msgspec.field(name="_id")
+    id: Id = msgspec.field(name="_id")
     userId: Owner  # noqa: N815
     firstName: str  # noqa: N815
     lastName: str  # noqa: N815
@@ -53,21 +53,21 @@ class ClientProfileDocument(msgspec.Struct):
     country: str
     city: str
     profilePic: str  # noqa: N815
-    createdAt: str  # noqa: N815
-    updatedAt: str  # noqa: N815
+    createdAt: Instant  # noqa: N815
+    updatedAt: Instant  # noqa: N815
     v: int = msgspec.field(name="__v", default=0)
 
 
 class FreelancerProfileDocument(msgspec.Struct):
     """How a freelancer introduces themselves; `portfolio` holds https links."""
 
-    id: str = msgspec.field(name="_id")
+    id: Id = msgspec.field(name="_id")
     userId: Owner  # noqa: N815
     firstName: str  # noqa: N815
     lastName: str  # noqa: N815
     title: str
     bio: str
-    experienceLevel: str  # noqa: N815
+    experienceLevel: ExperienceLevelOrNone  # noqa: N815
     jobCategory: Named | None  # noqa: N815
     skills: list[Named]
     language: list[str]
@@ -75,8 +75,8 @@ class FreelancerProfileDocument(msgspec.Struct):
     country: str
     city: str
     profilePic: str  # noqa: N815
-    createdAt: str  # noqa: N815
-    updatedAt: str  # noqa: N815
+    createdAt: Instant  # noqa: N815
+    updatedAt: Instant  # noqa: N815
     v: int = msgspec.field(name="__v", default=0)
 
 

@@ -1,7 +1,5 @@
 """The money proof of one contract, for admins and for its two parties."""
 
-from typing import Any
-
 import msgspec
 from litestar import Router, get
 from litestar.params import FromPath
@@ -15,12 +13,16 @@ from earnest.ledger import accounts as chart
 from earnest.ledger.accounts import unpack
 from earnest.ledger.proof import prove
 from earnest.marketplace.documents import sees_all
+from earnest.marketplace.shapes import Id, Instant, Major
 from earnest.store import books
 from earnest.store.accounts import require_active
 from earnest.store.contracts import Asked, Documented
 from earnest.web.auth import actor, only
 from earnest.web.guard import EarnestRequest
 from earnest.web.wire import instant
+
+_REFUSES = (ContractNotFound,)
+_REFUSES_PARTY = (ContractNotFound, NotYourContract)
 
 
 class ProofLine(msgspec.Struct):
@@ -29,38 +31,42 @@ class ProofLine(msgspec.Struct):
     movement: str
     debit: str
     credit: str
-    amount: Any
-    recordedAt: str  # noqa: N815
+    amount: Major
+    recordedAt: Instant  # noqa: N815
 
 
 class MoneyProof(msgspec.Struct):
     """funded = toFreelancer + toClient + fees + tax + held, by the ledger; `holds` says so."""
 
-    contractId: str  # noqa: N815
+    contractId: Id  # noqa: N815
     currency: str
-    funded: Any
-    toFreelancer: Any  # noqa: N815
-    toClient: Any  # noqa: N815
-    fees: Any
-    tax: Any
-    held: Any
+    funded: Major
+    toFreelancer: Major  # noqa: N815
+    toClient: Major  # noqa: N815
+    fees: Major
+    tax: Major
+    held: Major
     holds: bool
     transfers: list[ProofLine]
 
 
-@get("/admin/escrow/proof/{contract_id:str}", access=only(Role.ADMIN))
+@get("/admin/escrow/proof/{contract_id:str}", access=only(Role.ADMIN), refuses=_REFUSES)
 async def admin_proof(request: EarnestRequest, contract_id: FromPath[str]) -> MoneyProof:
     """Where every paisa of any contract is."""
     return await _proof_for(request, actor(request), contract_id)
 
 
-@get("/client/contract/proof/{contract_id:str}", access=only(Role.CLIENT))
+@get("/client/contract/proof/{contract_id:str}", access=only(Role.CLIENT), refuses=_REFUSES_PARTY)
 async def client_proof(request: EarnestRequest, contract_id: FromPath[str]) -> MoneyProof:
     """Where every paisa of one's own contract is, for the client."""
     return await _proof_for(request, actor(request), contract_id)
 
 
-@get("/freelancer/contract/proof/{contract_id:str}", access=only(Role.FREELANCER))
+@get(
+    "/freelancer/contract/proof/{contract_id:str}",
+    access=only(Role.FREELANCER),
+    refuses=_REFUSES_PARTY,
+)
 async def freelancer_proof(request: EarnestRequest, contract_id: FromPath[str]) -> MoneyProof:
     """Where every paisa of one's own contract is, for the freelancer."""
     return await _proof_for(request, actor(request), contract_id)

@@ -15,7 +15,7 @@ from earnest.errors import Forbidden, InvalidField
 from earnest.ids import parse_public_id
 from earnest.marketplace.contracts import read_page
 from earnest.marketplace.documents import person
-from earnest.marketplace.shapes import Line, Person, tidy
+from earnest.marketplace.shapes import Id, Instant, Line, Person, tidy
 from earnest.store import reviews
 from earnest.web.auth import READERS, actor, only, reader
 from earnest.web.guard import EarnestRequest
@@ -38,13 +38,13 @@ class NewReview(msgspec.Struct):
 class ReviewDocument(msgspec.Struct):
     """A review; the client is an id, or a document in lists."""
 
-    id: str = msgspec.field(name="_id")
-    rating: int
+    id: Id = msgspec.field(name="_id")
+    rating: Rating
     description: str
-    createdAt: str  # noqa: N815
-    clientId: str | Person  # noqa: N815
-    freelancerId: str  # noqa: N815
-    contractId: str  # noqa: N815
+    createdAt: Instant  # noqa: N815
+    clientId: Id | Person  # noqa: N815
+    freelancerId: Id  # noqa: N815
+    contractId: Id  # noqa: N815
     v: int = msgspec.field(name="__v", default=0)
 
 

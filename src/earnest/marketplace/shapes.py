@@ -5,16 +5,49 @@ number in major units; texts are one line (`Line`) or several (`Text`).
 """
 
 import unicodedata
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
 
+from earnest.domain.job import Level, Listing
+from earnest.domain.party import Role
+from earnest.domain.projection import MARKETPLACE_STATUSES
 from earnest.errors import InvalidField
 from earnest.web.guard import clean_text
 
 PAGE_ENTRIES_MAX = 100
 PAGE_MAX = 100_000
 
+
+def one_of(*values: str) -> msgspec.Meta:
+    """For the description of a text in answers: it is one of these."""
+    return msgspec.Meta(extra_json_schema={"enum": list(values)})
+
+
+# What is answered. These say in the description what the code guarantees anyway.
+Id = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{24}\Z")]
+ContractNumber = Annotated[str, msgspec.Meta(pattern=r"\ACON[1-9][0-9]{7}\Z")]
+Major = Annotated[int | Decimal, msgspec.Meta(description="Major units of the currency.")]
+Instant = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z\Z",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+ContractStatus = Annotated[str, one_of(*MARKETPLACE_STATUSES)]
+ReleaseStatus = Annotated[str, one_of("NotRequested", "Requested", "Approved")]
+CanceledBy = Annotated[str, one_of("Client", "Freelancer")]
+EscrowStatus = Annotated[str, one_of("funded", "released", "refunded")]
+Direction = Annotated[str, one_of("credit", "debit")]
+JobStatus = Annotated[str, one_of(*Listing)]
+ExperienceLevel = Annotated[str, one_of(*Level)]
+ExperienceLevelOrNone = Annotated[str, one_of(*Level, "")]
+AccountRole = Annotated[str, one_of(Role.CLIENT, Role.FREELANCER, Role.ADMIN)]
+AccountStatus = Annotated[str, one_of("Active", "Blocked")]
+
+# What is sent.
 Line = Annotated[str, msgspec.Meta(pattern=r"\A[^\t\n\r]*\Z", max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=20_000)]
 
@@ -28,14 +61,14 @@ class Message(msgspec.Struct):
 class Named(msgspec.Struct):
     """A category or a skill inside another document."""
 
-    id: str = msgspec.field(name="_id")
+    id: Id = msgspec.field(name="_id")
     name: str
 
 
 class Person(msgspec.Struct):
     """A party inside another document; `email` is left out for who may not see it (D8)."""
 
-    id: str = msgspec.field(name="_id")
+    id: Id = msgspec.field(name="_id")
     name: str
     email: str | msgspec.UnsetType = msgspec.UNSET
     profilePic: str | msgspec.UnsetType = msgspec.UNSET  # noqa: N815

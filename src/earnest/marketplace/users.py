@@ -21,7 +21,15 @@ from earnest.errors import Conflict, InvalidField, TooMany
 from earnest.ids import parse_public_id
 from earnest.marketplace.catalog import called
 from earnest.marketplace.contracts import read_page
-from earnest.marketplace.shapes import Line, search_text, tidy
+from earnest.marketplace.shapes import (
+    AccountRole,
+    AccountStatus,
+    Id,
+    Instant,
+    Line,
+    search_text,
+    tidy,
+)
 from earnest.store import accounts, people
 from earnest.store.people import Status
 from earnest.web.auth import actor, only, signed_in
@@ -33,14 +41,14 @@ from earnest.web.wire import instant
 class UserDocument(msgspec.Struct):
     """An account; `status` is Active or Blocked. What signs it in is never shown."""
 
-    id: str = msgspec.field(name="_id")
+    id: Id = msgspec.field(name="_id")
     name: str
     email: str
-    role: str
-    status: str
+    role: AccountRole
+    status: AccountStatus
     profilePic: str  # noqa: N815
-    createdAt: str  # noqa: N815
-    updatedAt: str  # noqa: N815
+    createdAt: Instant  # noqa: N815
+    updatedAt: Instant  # noqa: N815
     v: int = msgspec.field(name="__v", default=0)
 
 

@@ -1,6 +1,6 @@
 """Wallets: what a client or freelancer has, where it came from, and earnings by month."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, get
@@ -8,10 +8,12 @@ from litestar.params import FromPath
 
 from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.party import Actor, Role
+from earnest.domain.people import UserNotFound
 from earnest.errors import Forbidden, NotFound
 from earnest.ids import PublicId, entry_id, key_of, parse_public_id
 from earnest.ledger.accounts import wallet
 from earnest.marketplace.documents import wallet_id
+from earnest.marketplace.shapes import ContractNumber, Direction, Id, Instant, Major
 from earnest.store import accounts, books
 from earnest.store.books import Entry
 from earnest.web.auth import SIGNED_IN, signed_in
@@ -33,19 +35,15 @@ class WalletNotFound(NotFound):
     """Wallet not found"""
 
 
-class UserNotFound(NotFound):
-    """User not found"""
-
-
 class WalletEntry(msgspec.Struct):
     """One credit or debit; `amount` in major units, always positive."""
 
-    id: str = msgspec.field(name="_id")
-    amount: Any
+    id: Id = msgspec.field(name="_id")
+    amount: Major
     description: str
-    type: str
-    date: str
-    contractId: str | None  # noqa: N815
+    type: Direction
+    date: Instant
+    contractId: ContractNumber | None  # noqa: N815
 
 
 class NamedEntry(WalletEntry):
@@ -55,12 +53,12 @@ class NamedEntry(WalletEntry):
 
 
 class WalletDocument(msgspec.Struct):
-    id: str = msgspec.field(name="_id")
-    userId: str  # noqa: N815
-    balance: Any
+    id: Id = msgspec.field(name="_id")
+    userId: Id  # noqa: N815
+    balance: Major
     transactions: list[WalletEntry]
-    createdAt: str  # noqa: N815
-    updatedAt: str  # noqa: N815
+    createdAt: Instant  # noqa: N815
+    updatedAt: Instant  # noqa: N815
     isDeleted: bool = False  # noqa: N815
 
 
@@ -78,8 +76,8 @@ class WalletEntries(msgspec.Struct):
 class Month(msgspec.Struct):
     """`month` is YYYY-MM in UTC."""
 
-    month: str
-    totalRevenue: Any  # noqa: N815
+    month: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{4}-[0-9]{2}\Z")]
+    totalRevenue: Major  # noqa: N815
     totalTransactions: int  # noqa: N815
 
 
@@ -87,7 +85,7 @@ class Months(msgspec.Struct):
     data: list[Month]
 
 
-@get("/earnings/{user_id:str}")
+@get("/earnings/{user_id:str}", refuses=(Forbidden, UserNotFound))
 async def earnings(request: EarnestRequest, user_id: FromPath[str]) -> WalletOrNull:
     """A wallet with its newest 1,000 entries, newest first; null until the first credit."""
     caller = await signed_in(request)
@@ -113,7 +111,11 @@ async def earnings(request: EarnestRequest, user_id: FromPath[str]) -> WalletOrN
     )
 
 
-@get("/transactions/{id:str}")
+@get(
+    "/transactions/{id:str}",
+    refuses=(Forbidden, WalletNotFound),
+    operation_id="wallet_transactions",
+)
 async def transactions(
     request: EarnestRequest,
     id: FromPath[str],  # noqa: A002
@@ -131,7 +133,11 @@ async def transactions(
     return WalletEntries(success=True, count=len(shown), data=shown)
 
 
-@get("/user-sales-report/{user_id:str}")
+@get(
+    "/user-sales-report/{user_id:str}",
+    refuses=(Forbidden, UserNotFound),
+    operation_id="wallet_sales_report",
+)
 async def sales_report(request: EarnestRequest, user_id: FromPath[str]) -> Months:
     """What came in, by month, oldest first."""
     caller = await signed_in(request)
