@@ -117,7 +117,7 @@ async def test_it_lets_the_client_in_from_its_origin_only(api: Caller) -> None:
     assert ours.headers["access-control-allow-origin"] == "http://localhost:5173"
     assert ours.headers["access-control-allow-credentials"] == "true"
     exposed = {name.strip() for name in ours.headers["access-control-expose-headers"].split(",")}
-    assert exposed == {"Idempotent-Replayed", "Retry-After"}
+    assert exposed == {"Idempotent-Replayed", "Retry-After", "X-Request-Id"}
     foreign = await api.get(
         "/api/admin/skills/get-skills", headers={"origin": "http://evil.example"}
     )
@@ -136,7 +136,7 @@ async def test_it_answers_a_preflight(api: Caller) -> None:
     assert "PUT" in answer.headers["access-control-allow-methods"]
     assert "idempotency-key" in answer.headers["access-control-allow-headers"].lower()
     foreign = await api.options("/x", headers=asked | {"origin": "http://evil.example"})
-    assert foreign.status_code == 400
+    assert "access-control-allow-origin" not in foreign.headers
 
 
 # -- the sandbox ----------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from litestar import Litestar, Router, get
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -46,6 +45,7 @@ from earnest.web.envelope import Envelope
 from earnest.web.guard import BODY_BYTES_MAX, EarnestRequest
 from earnest.web.health import healthz, readyz, show_metrics
 from earnest.web.metrics import Metrics
+from earnest.web.origins import Origins, origin_of
 from earnest.web.tokens import REFRESH_SECONDS, Tokens
 from earnest.web.wire import WireResponse
 
@@ -116,12 +116,13 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         response_class=WireResponse,
         exception_handlers=problems.HANDLERS,
         request_max_body_size=BODY_BYTES_MAX,
-        cors_config=_cors(settings),
         openapi_config=_openapi(),
         logging_config=None,
         debug=False,
     )
     require_declared(app.routes)
+    if settings.client_url:
+        app.asgi_handler = Origins(app.asgi_handler, origin_of(settings.client_url))
     app.open_envelope(
         metrics,
         derive_key(settings.secret_key, "log-client"),
@@ -226,17 +227,4 @@ def _openapi() -> OpenAPIConfig:
             opt={"access": PUBLIC},
             after_request=problems.instead_of_html,
         ),
-    )
-
-
-def _cors(settings: Settings) -> CORSConfig | None:
-    if not settings.client_url:
-        return None
-    return CORSConfig(
-        allow_origins=[settings.client_url.rstrip("/")],
-        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-        expose_headers=["Idempotent-Replayed", "Retry-After"],
-        allow_credentials=True,
-        max_age=600,
     )
