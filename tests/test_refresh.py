@@ -1,7 +1,11 @@
 """Refreshing: the token is exchanged at every use, and a stolen one gives itself away."""
 
 import asyncio
+import logging
 
+import pytest
+
+import signing
 from earnest.store.db import Pool
 from web import PASSWORD, Caller, Cast, problem
 
@@ -104,3 +108,58 @@ async def test_it_is_not_bound_to_business_time(cast: Cast, api: Caller) -> None
     token = await sign_in(api, cast.bob)
     await api.post("/sandbox/clock", json={"advance_seconds": 30 * 86_400})
     assert (await refresh(api, token))[0] == 200
+
+
+async def test_it_ends_the_access_tokens_of_the_family_too(
+    cast: Cast, api: Caller, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever stole the refresh token may hold an access token; other devices get another one."""
+    device = await signing.sign_in(cast.app, cast.bob.email)
+    elsewhere = await signing.sign_in(cast.app, cast.bob.email)
+    stolen = device.browser.cookies["refreshToken"]
+    assert await device.refreshes()
+    async with pool.connection() as conn:
+        await conn.execute(AGE, 31)
+    with caplog.at_level(logging.WARNING):
+        assert (await refresh(api, stolen))[0] == 401
+    told = [record for record in caplog.records if "used again" in record.getMessage()]
+    assert [record.levelname for record in told] == ["WARNING"]
+    assert stolen not in caplog.text
+    assert not await device.works()
+    assert not await device.refreshes()
+    assert not await elsewhere.works()
+    assert await elsewhere.refreshes()
+
+
+async def test_it_notices_reuse_once_however_often_it_happens(
+    cast: Cast, api: Caller, pool: Pool
+) -> None:
+    stolen = await sign_in(api, cast.bob)
+    await refresh(api, stolen)
+    elsewhere = await signing.sign_in(cast.app, cast.bob.email)
+    async with pool.connection() as conn:
+        await conn.execute(AGE, 31)
+    answers = await asyncio.gather(*(refresh(api, stolen) for _ in range(8)))
+    assert [status for status, _ in answers] == [401] * 8
+    assert await elsewhere.refreshes()
+    assert (await refresh(api, stolen))[0] == 401
+    assert await elsewhere.works()
+
+
+async def test_it_gives_nothing_that_outlives_a_block_at_the_same_moment(
+    cast: Cast, pool: Pool
+) -> None:
+    devices = [await signing.sign_in(cast.app, cast.bob.email) for _ in range(4)]
+    block = cast.olga.put(f"/api/admin/users/block-freelancer/{cast.bob.id}")
+    refreshed = asyncio.gather(
+        *(each.browser.post("/api/auth/refresh-token", json={}) for each in devices)
+    )
+    blocked, answers = await asyncio.gather(block, refreshed)
+    assert blocked.status_code == 200
+    assert {answer.status_code for answer in answers} <= {200, 401, 403}
+    for device in devices:
+        again = await device.browser.post("/api/auth/refresh-token", json={})
+        assert again.status_code in (401, 403)
+    async with pool.connection() as conn:
+        alive = "SELECT count(*) FROM session WHERE party_id = $1 AND revoked_at IS NULL"
+        assert await conn.fetchval(alive, cast.bob.actor.key) == 0

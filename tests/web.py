@@ -102,10 +102,10 @@ async def app(settings: Settings, pool: Pool) -> AsyncIterator[Litestar]:
         yield made
 
 
-def caller(app: Litestar, **headers: str) -> Caller:
-    """A client of `app` in this process."""
+def caller(app: Litestar, *, address: str = "127.0.0.1", **headers: str) -> Caller:
+    """A client of `app` in this process, which takes it to be at `address`."""
     return Caller(
-        transport=httpx.ASGITransport(typed("Any", app)),
+        transport=httpx.ASGITransport(typed("Any", app), client=(address, 40_000)),
         base_url="http://127.0.0.1",
         headers=headers,
     )
