@@ -31,6 +31,8 @@ def origin_of(url: str) -> str:
 
     >>> origin_of("https://Shop.example:443/app/")
     'https://shop.example'
+
+    Raises ValueError for a URL that cannot be read.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -61,10 +63,9 @@ def require_own_page(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
 
 def _is_loopback(origin: str) -> bool:
     try:
-        parts = urlsplit(origin)
-        return parts.scheme in _DEFAULT_PORTS and parts.hostname in LOOPBACK
+        return origin_of(origin) == origin and urlsplit(origin).hostname in LOOPBACK
     except ValueError:
-        return False
+        return False  # not a URL at all
 
 
 class Origins:
