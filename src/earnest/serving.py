@@ -148,10 +148,10 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop at once if there is nothing to wait for, or somebody insists."""
-        if self._state.is_draining or not self._drain_seconds:
+        insists, self._state.is_draining = self._state.is_draining, True
+        if insists or not self._drain_seconds:
             super().handle_exit(sig, frame)
             return
-        self._state.is_draining = True
         end = functools.partial(super().handle_exit, sig, frame)
         self._loop.call_soon_threadsafe(self._loop.call_later, self._drain_seconds, end)
 
