@@ -238,6 +238,9 @@ async def test_it_is_for_admins_and_for_ids_of_that_kind(cast: Cast, verb: str, 
         asked = cast.olga.put(f"{path}/{target[other].id}")
         await refused(cast, asked, 404, "User not found")
     assert await events(cast) == []
+    pool: Pool = cast.app.state.pool
+    async with pool.connection() as conn:
+        assert await conn.fetchval("SELECT count(*) FROM login WHERE status = 'Active'") == 6
 
 
 async def test_an_admin_cannot_block_themselves(cast: Cast) -> None:

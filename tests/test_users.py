@@ -21,6 +21,16 @@ SELECT
     (SELECT count(*) FROM login WHERE role = 'admin') AS admins,
     (SELECT count(*) FROM event WHERE type = 'admin.created') AS events
 """
+CROWD_OF_PARTIES = """
+INSERT INTO party (id, public_id, business_id, name, email)
+SELECT n, '68c1a2b3' || lpad(to_hex(n), 10, '0') || '9f3a71', 1, 'Person ' || n,
+    n || '@example.com'
+FROM generate_series(1000001, 1001200) AS n
+"""
+CROWD_OF_LOGINS = """
+INSERT INTO login (party_id, role, email_canonical, password_hash)
+SELECT id, 'client', email, 'x' FROM party WHERE name LIKE 'Person %'
+"""
 SECRETS = (
     "SELECT password_hash FROM login UNION ALL SELECT encode(code_hash, 'hex') FROM registration"
 )
@@ -98,6 +108,29 @@ async def test_it_pages(cast: Cast) -> None:
     everything = (await cast.olga.get("/api/admin/users/get-clients")).json()
     assert (everything["total"], len(everything["data"])) == (5, 5)
     assert (everything["currentPage"], everything["totalPages"]) == (1, 1)
+
+
+async def test_it_pages_what_it_has_found(cast: Cast) -> None:
+    for name in ("Ann", "Anna", "Hannah", "Ben"):
+        await sign_up(cast.app, name, Role.CLIENT)
+    for page, shown in ((1, ["Hannah", "Anna"]), (2, ["Ann"]), (3, [])):
+        query: dict[str, Any] = {"search": "ANN", "page": page, "limit": 2}
+        body = (await cast.olga.get("/api/admin/users/get-clients", params=query)).json()
+        assert [one["name"] for one in body["data"]] == shown
+        assert (body["total"], body["currentPage"], body["totalPages"]) == (3, page, 2)
+
+
+async def test_it_lists_1000_at_most_if_not_asked_by_page(cast: Cast) -> None:
+    pool: Pool = cast.app.state.pool
+    async with pool.connection() as conn:
+        await conn.execute(CROWD_OF_PARTIES)
+        await conn.execute(CROWD_OF_LOGINS)
+    for query in ({}, {"search": "person"}):
+        body = (await cast.olga.get("/api/admin/users/get-clients", params=query)).json()
+        assert len(body["data"]) == 1_000
+        assert body["total"] == 1_200 + (0 if query else 2)
+        assert body["totalPages"] == 2
+    assert len(await users(cast.olga, "get-clients", page=1, limit=100_000)) == 100
 
 
 async def test_it_takes_the_literal_undefined_for_absent(cast: Cast) -> None:

@@ -22,12 +22,7 @@ from earnest.store.jobs import literal_pattern
 Status = Literal["Active", "Blocked"]
 EVENTS: dict[Status, str] = {"Active": "user.unblocked", "Blocked": "user.blocked"}
 
-# $2 search pattern ('%' finds all).
-COUNT_OF_ROLE = """
-SELECT count(*) FROM login AS l
-INNER JOIN party AS p ON l.party_id = p.id
-WHERE l.role = $1 AND ($2 = '%' OR p.name ILIKE $2 OR p.email ILIKE $2)
-"""
+COUNT_OF_ROLE = "SELECT count(*) FROM login WHERE role = $1"
 
 OF_ROLE = """
 SELECT
@@ -42,9 +37,36 @@ SELECT
     l.updated_at
 FROM login AS l
 INNER JOIN party AS p ON l.party_id = p.id
-WHERE l.role = $1 AND ($2 = '%' OR p.name ILIKE $2 OR p.email ILIKE $2)
+WHERE l.role = $1
 ORDER BY l.party_id DESC
-LIMIT $3 OFFSET $4
+LIMIT $2 OFFSET $3
+"""
+
+# A search reads every name, so it counts what it finds on the way.
+SEARCH = """
+SELECT
+    p.id AS key,
+    p.public_id,
+    l.role,
+    l.status,
+    p.name,
+    p.email,
+    p.picture,
+    l.created_at,
+    l.updated_at,
+    count(*) OVER () AS total
+FROM login AS l
+INNER JOIN party AS p ON l.party_id = p.id
+WHERE l.role = $1 AND (p.name ILIKE $4 OR p.email ILIKE $4)
+ORDER BY l.party_id DESC
+LIMIT $2 OFFSET $3
+"""
+
+# For a page after the last one, where SEARCH returns no row to read the count from.
+COUNT_SEARCHED = """
+SELECT count(*) FROM login AS l
+INNER JOIN party AS p ON l.party_id = p.id
+WHERE l.role = $1 AND (p.name ILIKE $2 OR p.email ILIKE $2)
 """
 
 # In the order of their keys, so that two who lock each other do not wait for each other.
@@ -96,11 +118,18 @@ class Users(msgspec.Struct, frozen=True):
 
 
 async def of_role(conn: asyncpg.Connection, role: Role, search: str, page: Page) -> Users:
-    """Users of one role, newest first. `search` is literal text in name or address."""
+    """Users of one role, newest first. `search` is literal text in name or address, "" finds
+    all."""
+    if not search:
+        total = await conn.fetchval(COUNT_OF_ROLE, role)
+        rows = await conn.fetch(OF_ROLE, role, page.limit, page.offset)
+        return Users([_user(row) for row in rows], total)
     pattern = literal_pattern(search)
-    total = await conn.fetchval(COUNT_OF_ROLE, role, pattern)
-    rows = await conn.fetch(OF_ROLE, role, pattern, page.limit, page.offset)
-    return Users([_user(row) for row in rows], total)
+    rows = await conn.fetch(SEARCH, role, page.limit, page.offset, pattern)
+    if rows:
+        return Users([_user(row) for row in rows], rows[0]["total"])
+    total = await conn.fetchval(COUNT_SEARCHED, role, pattern) if page.offset else 0
+    return Users([], total)
 
 
 async def get(conn: asyncpg.Connection, user: PublicId) -> User:
