@@ -1,16 +1,18 @@
 """Limits: so many at once, then one every so often, and the wait that a refusal tells is true."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from litestar import Litestar
 
+from earnest.app import build_app
 from earnest.errors import Refused, TooMany
 from earnest.store.db import Pool
 from earnest.store.limits import LETTER, LIMITS, LOGIN, Charge, Limit, Limits
 from earnest.worker.chores import purge_limits
 from signing import AGE_LIMITS, letters_to, try_login
-from web import PASSWORD, Caller, Cast, caller, problem
+from web import PASSWORD, Caller, Cast, caller, make_settings, problem
 
 THREE = Limit("three", 3, 60, "", "")
 WIDE = Limit("wide", 100, 60, "", "")
@@ -214,8 +216,22 @@ async def test_it_never_hits_who_signs_in_again_and_again(cast: Cast) -> None:
     assert [answer.status_code for answer in answers] == [200] * 20
 
 
-async def test_it_sees_the_client_behind_a_trusted_proxy(cast: Cast, api: Caller) -> None:
-    """A client that invents X-Forwarded-For stays who it is."""
+async def test_it_sees_the_client_behind_a_trusted_proxy(cast: Cast, database: Any) -> None:
+    settings = make_settings(database.app_dsn, trusted_proxies=("127.0.0.1",))
+    behind_proxy = build_app(settings, Pool(database.app_dsn))
+    async with behind_proxy.lifespan(), caller(behind_proxy) as proxy:
+
+        async def ask(password: str, hops: str) -> int:
+            wanted = {"email": cast.bob.email, "password": password}
+            headers = {"x-forwarded-for": hops}
+            return (await proxy.post("/api/auth/login", json=wanted, headers=headers)).status_code
+
+        mallory = [await ask("wrong", f"192.0.2.{at}, 198.51.100.7") for at in range(7)]
+        assert mallory == [404] * LOGIN.burst + [429] * 2
+        assert await ask(PASSWORD, "198.51.100.7, 192.0.2.1") == 200
+
+
+async def test_it_believes_no_client_that_names_its_own_address(cast: Cast, api: Caller) -> None:
     wrong = {"email": cast.bob.email, "password": "wrong"}
     answers = [
         await api.post("/api/auth/login", json=wrong, headers={"x-forwarded-for": f"192.0.2.{at}"})

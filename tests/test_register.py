@@ -82,8 +82,28 @@ async def test_it_tells_only_the_mailbox_that_an_address_is_taken(cast: Cast, ap
     assert letters[0]["code"] is None
 
 
-async def test_it_makes_no_administrators(api: Caller) -> None:
-    problem(await api.post("/api/auth/register", json=CAROL | {"role": "admin"}), 403)
+async def test_it_makes_no_administrators(api: Caller, pool: Pool) -> None:
+    """Whatever is sent, wherever (row 107): there is no admin, nor a registration of one."""
+    for role in ("admin", "Admin", "ADMIN", "admin ", "\uff41dmin", "partner", "system", ""):
+        refused = await api.post("/api/auth/register", json=CAROL | {"role": role})
+        problem(refused, 403 if role == "admin" else 400)
+    sent = await register(api)
+    others: list[object] = ["admin", "client,admin", ["client", "admin"], {"$ne": "client"}]
+    for other in others:
+        stated = sent | {"role": other, "userData": sent["userData"] | {"role": other}}
+        problem(await api.post("/api/auth/verify-otp", json=stated), 400)
+    more = sent | {"role": "admin", "status": "Active", "isAdmin": True}
+    assert (await api.post("/api/auth/verify-otp", json=more)).status_code == 201
+    async with pool.connection() as conn:
+        assert [row["role"] for row in await conn.fetch("SELECT role FROM login")] == ["client"]
+        assert await conn.fetchval("SELECT count(*) FROM registration") == 0
+
+
+async def test_it_has_no_sign_in_with_google(api: Caller) -> None:
+    """Out of scope, so no way around the rules above either."""
+    for role in ("client", "admin"):
+        answer = await api.post("/api/auth/google-login", json={"token": "x", "role": role})
+        problem(answer, 404)
 
 
 IMPOSSIBLE: list[tuple[str, object]] = [
