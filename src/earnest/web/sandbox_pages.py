@@ -10,22 +10,25 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import jinja2
 import msgspec
 from litestar import MediaType, Request, Response, Router, get, post
 from litestar.datastructures import CacheControlHeader, State
+from litestar.exceptions import InternalServerException
 from litestar.params import FromPath, JSONBody
 from litestar.static_files import create_static_files_router
 
 from earnest.domain import money
-from earnest.errors import Conflict, Refused
+from earnest.errors import Conflict, NotFound, Refused
 from earnest.providers.base import CheckoutState
 from earnest.providers.sandbox import Completion, HostedPage, SandboxProvider
 from earnest.providers.sandbox_rules import Outcome, origin
 from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest
+from earnest.web.problems import Problem, render
 
 FORM_BYTES_MAX = 8 * 1024
 FORM_FIELDS_MAX = 16
@@ -86,8 +89,17 @@ def static_router() -> Router:
         directories=[_HERE / "static"],
         include_in_schema=False,
         cache_control=CacheControlHeader(max_age=3600),
+        exception_handlers={
+            ValueError: _no_such_file,
+            InternalServerException: _no_such_file,  # what becomes of an OSError
+        },
         opt={"access": PUBLIC},
     )
+
+
+def _no_such_file(request: Request[Any, Any, Any], _: Exception) -> Response[Problem]:
+    """The file system cannot have what was asked for: NUL in a name, or 300 characters."""
+    return render(request, NotFound())
 
 
 # -- the page -------------------------------------------------------------------------------
