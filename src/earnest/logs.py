@@ -52,10 +52,6 @@ FIELDS: dict[str, int] = {
     "reason": 300,
     "code": 60,
     "bytes": 20,
-    "count": 20,
-    "chore": 60,
-    "exit_code": 20,
-    "pause_seconds": 24,
     "said_at": 120,
     "exceptions": 0,
 }
