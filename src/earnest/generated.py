@@ -42,6 +42,16 @@ hashing passwords has a queue of its own in each process, also answered 429 when
 
 """
 
+PASSWORDS_TAIL = """
+## Passwords
+
+At least 6 characters and at most 128 bytes, with an upper-case and a lower-case letter, a digit
+and one of `@$!%*?&`. A well-known word with the usual decoration (`Password1!`, `P@ssw0rd2026`,
+`Qwerty@123`) is refused as well: case, look-alike characters and the digits and signs around it
+are taken away before it is looked up (`src/earnest/actions/guessable.py`). All of that costs no
+hash.
+"""
+
 STATES_HEAD = """\
 # States and permissions
 
@@ -61,7 +71,7 @@ def texts() -> dict[Path, str]:
     docs = CHECKOUT / "docs"
     return {
         docs / "reference" / "settings.md": SETTINGS_HEAD + settings_reference(),
-        docs / "reference" / "limits.md": LIMITS_HEAD + limits_reference(),
+        docs / "reference" / "limits.md": LIMITS_HEAD + limits_reference() + PASSWORDS_TAIL,
         docs / "states.md": STATES_HEAD + states_reference(),
     }
 

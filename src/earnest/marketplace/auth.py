@@ -144,7 +144,12 @@ async def resend_otp(request: EarnestRequest, data: JSONBody[Address]) -> Messag
     return Message(CODE_SENT)
 
 
-@post("/login", status_code=200, refuses=(WrongLogin, Forbidden, Conflict, TooMany))
+@post(
+    "/login",
+    status_code=200,
+    refuses=(WrongLogin, Forbidden, Conflict, TooMany),
+    sets_cookie=True,
+)
 async def login(request: EarnestRequest, data: JSONBody[Credentials]) -> Response[LoggedIn]:
     """Sign in: an access token in the body, a refresh token in a cookie."""
     state = request.app.state
@@ -168,7 +173,13 @@ async def login(request: EarnestRequest, data: JSONBody[Credentials]) -> Respons
     return Response(body, cookies=[refresh_cookie(refresh, is_https=state.is_https)])
 
 
-@post("/refresh-token", status_code=200, refuses=(InvalidToken, Forbidden, ForeignPage))
+@post(
+    "/refresh-token",
+    status_code=200,
+    refuses=(InvalidToken, Forbidden, ForeignPage),
+    cookie="needed",
+    sets_cookie=True,
+)
 async def refresh_token(request: EarnestRequest) -> Response[Refreshed]:
     """A new access token for the refresh cookie, which is exchanged for a new one as well."""
     require_own_page(request)
@@ -185,7 +196,7 @@ async def refresh_token(request: EarnestRequest) -> Response[Refreshed]:
     return Response(body, cookies=[refresh_cookie(refresh, is_https=state.is_https)])
 
 
-@post("/logout", status_code=200, refuses=(ForeignPage,))
+@post("/logout", status_code=200, refuses=(ForeignPage,), cookie="used", sets_cookie=True)
 async def logout(request: EarnestRequest) -> Response[Message]:
     """End the session of the refresh cookie. Works without one, too."""
     require_own_page(request)
@@ -197,7 +208,11 @@ async def logout(request: EarnestRequest) -> Response[Message]:
 
 
 @post(
-    "/logout-all", status_code=200, access=OPEN, refuses=(Unauthenticated, Forbidden, ForeignPage)
+    "/logout-all",
+    status_code=200,
+    access=OPEN,
+    refuses=(Unauthenticated, Forbidden, ForeignPage),
+    sets_cookie=True,
 )
 async def logout_all(request: EarnestRequest) -> Response[Message]:
     """Sign the caller, whom an access token or the refresh cookie names, out on every device.
