@@ -4,15 +4,11 @@ import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
 
-from litestar import Litestar, Router, get
+from litestar import Litestar
 from litestar.datastructures import State
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler
 
-from earnest import __version__
 from earnest.actions.accounts import Gate
 from earnest.actions.core import Core
 from earnest.actions.passwords import Passwords
@@ -39,8 +35,8 @@ from earnest.store.contracts import Loads
 from earnest.store.db import Pool
 from earnest.store.keys import Keys
 from earnest.store.limits import Limits
-from earnest.web import problems, sandbox_api, sandbox_pages
-from earnest.web.auth import PUBLIC, admit, require_declared
+from earnest.web import docs_page, problems, sandbox_api, sandbox_pages
+from earnest.web.auth import admit, require_declared
 from earnest.web.envelope import Envelope
 from earnest.web.guard import BODY_BYTES_MAX, EarnestRequest
 from earnest.web.health import healthz, readyz, show_metrics
@@ -51,12 +47,6 @@ from earnest.web.wire import WireResponse
 
 SANDBOX_ACCOUNT = 1
 """The row of table provider_account."""
-
-
-@get("/openapi.json", access=PUBLIC, include_in_schema=False)
-async def openapi_json(request: EarnestRequest) -> dict[str, Any]:
-    """This API, described."""
-    return request.app.openapi_schema.to_schema()
 
 
 def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) -> Envelope:
@@ -83,7 +73,8 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         healthz,
         readyz,
         show_metrics,
-        openapi_json,
+        docs_page.openapi_json,
+        docs_page.docs,
         auth.router,
         jobs.router,
         applications.client_router,
@@ -116,11 +107,12 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         response_class=WireResponse,
         exception_handlers=problems.HANDLERS,
         request_max_body_size=BODY_BYTES_MAX,
-        openapi_config=_openapi(),
+        openapi_config=None,  # see earnest.web.openapi
         logging_config=None,
         debug=False,
     )
     require_declared(app.routes)
+    app.state["described"] = docs_page.Described(app, settings.public_url)
     if settings.client_url:
         app.asgi_handler = Origins(app.asgi_handler, origin_of(settings.client_url))
     app.open_envelope(
@@ -211,20 +203,3 @@ def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metric
 def derive_key(secret_key: bytes, purpose: str) -> bytes:
     """A key of its own for each purpose, so that no signature is good for another one."""
     return hmac.digest(secret_key, f"earnest/{purpose}".encode(), "sha256")
-
-
-def _openapi() -> OpenAPIConfig:
-    """The description, at /docs for people as soon as there is a page; /openapi.json is ours."""
-    return OpenAPIConfig(
-        "Earnest",
-        __version__,
-        use_handler_docstrings=True,
-        render_plugins=[JsonRenderPlugin()],
-        openapi_router=Router(
-            "/docs",
-            route_handlers=[],
-            include_in_schema=False,
-            opt={"access": PUBLIC},
-            after_request=problems.instead_of_html,
-        ),
-    )

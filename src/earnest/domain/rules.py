@@ -277,7 +277,8 @@ def refusals(*verbs: Verb) -> tuple[type[EarnestError], ...]:
         if RULES[verb].owner:
             found[NotYourContract] = None
         for check in RULES[verb].checks:
-            found |= dict.fromkeys((*check.why.values(), check.otherwise))
+            reasons = [why for state, why in check.why.items() if state not in check.allowed]
+            found |= dict.fromkeys((*reasons, check.otherwise))
     return tuple(found)
 
 

@@ -33,7 +33,7 @@ class Health(msgspec.Struct):
     status: str
 
 
-@get("/healthz", access=PUBLIC, tags=["Operating"])
+@get("/healthz", access=PUBLIC, offline=True, tags=["Operating"])
 async def healthz() -> Health:
     """The process answers."""
     return Health("ok")

@@ -34,7 +34,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
     @property
     def body(self) -> bytes:
-        code = self.status.name.lower()
+        code = _CODES.get(self.status, self.status.name.lower())
         return msgspec.json.encode(
             Problem(
                 title=self.status.phrase,
@@ -47,6 +47,12 @@ class Refusal(msgspec.Struct, frozen=True):
             )
         )
 
+
+# Python 3.13 gave these statuses other names; codes stay.
+_CODES = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "url_too_long",
+}
 
 NOT_HTTP = Refusal(HTTPStatus.BAD_REQUEST, "This is not HTTP/1.1.")
 NO_METHOD = Refusal(

@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from earnest.errors import EarnestError, InvalidField, MalformedBody, TooMany, Unavailable
-from earnest.web.guard import convert
+from earnest.web.guard import BodyTooLarge, convert
 from earnest.web.wire import WireResponse, encode
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,6 @@ _LITESTAR = {
     401: "Access denied. No token provided.",
     404: "There is nothing here.",
     405: "This method is not allowed here.",
-    413: "The body is too large.",
     415: "Send JSON: Content-Type application/json, UTF-8, without Content-Encoding.",
 }
 
@@ -72,6 +71,8 @@ def render_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Re
     status = error.status_code
     if status >= 500:
         return render_unexpected(request, error)
+    if status == BodyTooLarge.status:
+        return render(request, BodyTooLarge())
     headers = {}
     if status == 405 and error.headers:
         headers["Allow"] = error.headers["allow"]
@@ -91,13 +92,6 @@ def render_unexpected(request: Request[Any, Any, Any], error: Exception) -> Resp
     return problem(500, "internal_error", "Internal server error", None, {})
 
 
-def instead_of_html(response: Response[Any]) -> Response[Any]:
-    """The framework's page for an unknown document, as a problem."""
-    if response.status_code != 404:
-        return response
-    return problem(404, "not_found", _LITESTAR[404], None, {})
-
-
 def unexpected_bytes() -> tuple[bytes, bytes]:
     """The same 500 as a body and its media type, for where no renderer can run."""
     unexpected = problem(500, "internal_error", "Internal server error", None, {})
@@ -108,7 +102,13 @@ def problem(
     status: int, code: str, text: str, field: str | None, headers: dict[str, str]
 ) -> Response[Problem]:
     """The answer itself."""
-    body = Problem(
+    body = body_of(status, code, text, field)
+    return WireResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def body_of(status: int, code: str, text: str, field: str | None = None) -> Problem:
+    """The body of an answer with this text."""
+    return Problem(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=text,
@@ -118,7 +118,6 @@ def problem(
         type=f"urn:earnest:problem:{code}",
         field=field,
     )
-    return WireResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def _route(request: Request[Any, Any, Any]) -> str:
