@@ -35,7 +35,7 @@ from earnest.store import figures
 from earnest.store.db import Pool
 
 SCRAPE_SECONDS_MAX = 4
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MEDIA_TYPE = "text/plain; version=0.0.4"  # the framework adds the charset
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MEMBERS = (1, 2, 4, 8, 16, 32, 64, 128)
 MONEY = {1: "held", 2: "wallet", 12: "parked"}
