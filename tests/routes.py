@@ -130,24 +130,18 @@ def sound(kind: Any) -> Any:
             for field in msgspec.structs.fields(kind)
             if field.required
         }
-    described = msgspec.inspect.type_info(kind)
-    while isinstance(described, msgspec.inspect.UnionType):
-        described = next(
-            one for one in described.types if not isinstance(one, msgspec.inspect.NoneType)
-        )
+    [first, *_] = [one for one in _types(kind) if not isinstance(one, msgspec.inspect.NoneType)]
     return {
         msgspec.inspect.StrType: "x",
         msgspec.inspect.IntType: 1,
         msgspec.inspect.BoolType: True,
         msgspec.inspect.ListType: [],
         msgspec.inspect.DecimalType: 1,
-    }[type(described)]
+    }[type(first)]
 
 
 def kinds_of(kind: Any) -> set[str]:
     """The JSON types that a wire type takes: {"string", "null"} for `Line | None`."""
-    described = msgspec.inspect.type_info(kind)
-    each = described.types if isinstance(described, msgspec.inspect.UnionType) else (described,)
     names = {
         msgspec.inspect.StrType: "string",
         msgspec.inspect.IntType: "number",
@@ -157,4 +151,16 @@ def kinds_of(kind: Any) -> set[str]:
         msgspec.inspect.StructType: "object",
         msgspec.inspect.NoneType: "null",
     }
-    return {names[type(one)] for one in each if not isinstance(one, msgspec.inspect.CustomType)}
+    found = {names[type(one)] for one in _types(kind)}
+    return found - {"number"} if "decimal" in found else found
+
+
+def _types(kind: Any) -> list[msgspec.inspect.Type]:
+    described = msgspec.inspect.type_info(kind)
+    while isinstance(described, msgspec.inspect.Metadata):
+        described = described.type
+    if not isinstance(described, msgspec.inspect.UnionType):
+        return [described]
+    return [
+        one.type if isinstance(one, msgspec.inspect.Metadata) else one for one in described.types
+    ]

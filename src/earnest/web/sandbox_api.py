@@ -4,10 +4,11 @@ import msgspec
 from litestar import Router, get, post
 from litestar.params import FromQuery, JSONBody
 
+from earnest.actions.accounts import EMAIL_CHARACTERS_MAX
 from earnest.errors import InvalidField
 from earnest.store import clock, mail
 from earnest.web.auth import PUBLIC
-from earnest.web.guard import EarnestRequest
+from earnest.web.guard import EarnestRequest, clean_text
 from earnest.web.wire import instant
 
 
@@ -38,8 +39,9 @@ async def mailbox(request: EarnestRequest, to: FromQuery[str] = "") -> list[Mail
     """The letters to one address, newest first."""
     if not to:
         raise InvalidField("to", "is required")
+    address = clean_text(to, "to", EMAIL_CHARACTERS_MAX).strip()
     async with request.app.state.pool.connection() as conn:
-        letters = await mail.mailbox(conn, to.strip().lower())
+        letters = await mail.mailbox(conn, address.lower())
     return [
         Mail(one.recipient, one.subject, one.body, one.code, one.link, instant(one.sent_at))
         for one in letters
