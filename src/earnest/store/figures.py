@@ -47,7 +47,7 @@ WITH money AS (
 ), connections AS (
     SELECT a.application_name, coalesce(a.state, 'unknown') AS state, count(*) AS count
     FROM pg_catalog.pg_stat_activity AS a
-    WHERE a.datname = current_database() AND a.application_name LIKE 'earnest %'
+    WHERE a.datname = current_database() AND a.application_name LIKE 'earnest%'
     GROUP BY 1, 2
 )
 SELECT
