@@ -27,7 +27,7 @@ from web import PASSWORD, UNKNOWN_ID, Caller, Cast, caller, problem
 
 # Routes that never ask who is calling. A stale token must keep nobody from signing in.
 ASK_NOBODY = re.compile(
-    r"/healthz|/readyz|/openapi\.json|/docs.*|/static/.*|/webhook|/sandbox/.*"
+    r"/healthz|/readyz|/metrics|/openapi\.json|/docs.*|/static/.*|/webhook|/sandbox/.*"
     r"|/api/auth/.*"
 )
 INVALID = "Invalid authentication token."
