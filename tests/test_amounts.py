@@ -111,6 +111,7 @@ async def bare_job(cast: Cast) -> Life:
 # -- refusals ---------------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(22, 23, 25, 26, 28, 29)
 @pytest.mark.parametrize(
     "literals", [NUMBERS, NOT_NUMBERS, NOT_JSON], ids=["numbers", "others", "not JSON"]
 )
@@ -145,6 +146,7 @@ async def test_it_says_what_is_wrong_with_an_amount(cast: Cast) -> None:
         assert problem(await send(*contract, literal), 400)["error"] == text
 
 
+@pytest.mark.abuse(13)
 async def test_it_needs_an_amount(cast: Cast) -> None:
     life = await Life.begin(cast)
     url = f"/api/client/create-contract/{life.job}"
@@ -158,6 +160,7 @@ async def test_it_needs_an_amount(cast: Cast) -> None:
     assert await digest(cast.app.state.pool) == before
 
 
+@pytest.mark.abuse(4, 5)
 async def test_it_refuses_an_amount_that_is_said_twice(cast: Cast) -> None:
     life = await Life.begin(cast)
     (contract, *_) = bodies(cast, life)
@@ -168,6 +171,7 @@ async def test_it_refuses_an_amount_that_is_said_twice(cast: Cast) -> None:
     assert await digest(cast.app.state.pool) == before
 
 
+@pytest.mark.abuse(32)
 async def test_it_refuses_an_amount_that_is_not_the_rate(cast: Cast) -> None:
     life = await Life.begin(cast, rate=12000)
     (contract, *_) = bodies(cast, life)
@@ -181,6 +185,7 @@ async def test_it_refuses_an_amount_that_is_not_the_rate(cast: Cast) -> None:
 # -- how long it takes ------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(29)
 @pytest.mark.parametrize(
     ("literal", "status"),
     [
@@ -224,6 +229,7 @@ TAKEN = {
 }
 
 
+@pytest.mark.abuse(31)
 async def test_it_takes_every_spelling_of_a_number(cast: Cast) -> None:
     for literal, minor in TAKEN.items():
         _, job, _ = bodies(cast, Life(cast, ""))

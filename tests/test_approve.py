@@ -102,6 +102,7 @@ async def test_it_is_refused_at_any_other_point(cast: Cast) -> None:
         await refused(cast, approve(cast.bob, life.contract, cast.bob.id), 400, text)
 
 
+@pytest.mark.abuse(47)
 async def test_it_refuses_the_id_of_somebody_else(cast: Cast) -> None:
     life = await Life.at(cast, "created")
     for somebody in (cast.mallet.id, cast.alice.id, cast.olga.id, UNKNOWN_ID):
@@ -110,6 +111,7 @@ async def test_it_refuses_the_id_of_somebody_else(cast: Cast) -> None:
         await refused(cast, approve(cast.bob, life.contract, malformed), 400)
 
 
+@pytest.mark.abuse(47)
 async def test_it_refuses_the_token_of_somebody_else(cast: Cast) -> None:
     life = await Life.at(cast, "created")
     for freelancer in (cast.bob.id, cast.mallet.id):

@@ -194,6 +194,7 @@ async def test_the_rows_agree_with_what_the_routes_declare(app: Litestar) -> Non
 # -- the rows ---------------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(62)
 async def test_whoever_a_route_is_not_for_is_sent_away_and_changes_nothing(world: World) -> None:
     pool: Pool = world.cast.app.state.pool
     before = await digest(pool)

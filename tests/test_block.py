@@ -160,6 +160,7 @@ async def test_it_is_done_once_for_one_key(cast: Cast) -> None:
     problem(other, 422)
 
 
+@pytest.mark.abuse(106)
 async def test_it_keeps_a_blocked_person_out_of_every_route(cast: Cast) -> None:
     """Generated from the route table: a route that forgets to ask for the account fails here."""
     people = {Role.CLIENT: cast.mallory, Role.FREELANCER: cast.mallet}
@@ -180,6 +181,7 @@ async def test_it_keeps_a_blocked_person_out_of_every_route(cast: Cast) -> None:
         assert BLOCKED not in answer.text, f"{role}: {method} {template}"
 
 
+@pytest.mark.abuse(106)
 async def test_it_ends_every_session(cast: Cast) -> None:
     credentials = {"email": cast.alice.email, "password": PASSWORD}
     async with caller(cast.app) as laptop, caller(cast.app) as phone:

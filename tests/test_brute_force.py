@@ -50,6 +50,7 @@ def others(code: str, count: int) -> list[str]:
 # -- codes ------------------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(110)
 async def test_it_looks_at_five_codes_of_a_hundred_at_once(
     app: Litestar, pool: Pool, code: str
 ) -> None:
@@ -70,6 +71,7 @@ async def test_it_looks_at_five_codes_of_a_hundred_at_once(
     assert (await try_login(app, CAROL["email"])).status_code == 200
 
 
+@pytest.mark.abuse(110)
 async def test_it_looks_at_five_codes_from_any_number_of_addresses(
     app: Litestar, code: str
 ) -> None:
@@ -125,6 +127,7 @@ async def test_it_counts_no_try_when_the_queue_for_hashing_is_full(
 # -- passwords --------------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(110)
 async def test_it_looks_at_a_handful_of_a_thousand_passwords(cast: Cast) -> None:
     with counted_hashing() as hashing:
         found: Counter[int] = Counter()
@@ -205,6 +208,7 @@ async def test_it_takes_one_argon2_run_whoever_registers(cast: Cast, api: Caller
     assert seen[0] == seen[1]
 
 
+@pytest.mark.abuse(110)
 @pytest.mark.parametrize(
     "password",
     ["Ab1$x", "A" * 1_000_000, "Aa1$" * 33, "Password1!", "P@$$w0rd", "Welcome@2026", "1qaz@WSX"],

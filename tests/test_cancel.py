@@ -132,6 +132,7 @@ async def test_what_is_held_waits_for_the_admin(cast: Cast) -> None:
             assert (seen["canceledBy"], seen["releaseFundStatus"]) == (by, "Approved")
 
 
+@pytest.mark.abuse(46)
 async def test_a_payment_that_arrives_after_it_is_held_for_refund(cast: Cast) -> None:
     for point, approved, moved in (
         ("created", False, amounts("45000", "0", "5000", "-50000")),
@@ -188,6 +189,7 @@ async def test_it_wants_a_known_contract(cast: Cast) -> None:
     await refused(cast, cancel(cast.alice, life.job), 404, "Contract not found")
 
 
+@pytest.mark.abuse(44)
 @pytest.mark.parametrize("path", PATHS)
 async def test_it_is_for_the_two_parties(cast: Cast, path: str) -> None:
     life = await Life.at(cast, "started")
@@ -195,6 +197,7 @@ async def test_it_is_for_the_two_parties(cast: Cast, path: str) -> None:
     accepted(await cancel(cast.bob, life.contract, path))
 
 
+@pytest.mark.abuse(44)
 async def test_it_refuses_strangers_before_it_says_anything(cast: Cast) -> None:
     life = await Life.at(cast, "canceled")
     for stranger in (cast.mallory, cast.mallet):

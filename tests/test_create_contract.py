@@ -244,6 +244,7 @@ async def test_it_refuses_long_numbers_at_once(cast: Cast) -> None:
         assert min(seconds) < 0.05
 
 
+@pytest.mark.abuse(13)
 async def test_it_names_the_field_that_is_missing(cast: Cast) -> None:
     life = await Life.begin(cast)
     url = f"{PATHS[0]}/{life.job}"
@@ -261,6 +262,7 @@ async def test_it_names_the_field_that_is_missing(cast: Cast) -> None:
 NOT_IDS = ("", "xyz", "6" * 23, "6" * 25, "%00", "../x", 7, None, True, ["6" * 24], {"$ne": None})
 
 
+@pytest.mark.abuse(43)
 async def test_it_wants_an_id_as_freelancer(cast: Cast) -> None:
     life = await Life.begin(cast)
     for freelancer in NOT_IDS:
@@ -306,6 +308,7 @@ async def test_it_wants_a_known_job(cast: Cast) -> None:
     await refuses_ids(cast, lambda job: create(cast.alice, job, cast.bob.id), life.job)
 
 
+@pytest.mark.abuse(40)
 async def test_it_refuses_another_clients_job(cast: Cast) -> None:
     life = await Life.begin(cast)
     for path in PATHS:
@@ -313,6 +316,7 @@ async def test_it_refuses_another_clients_job(cast: Cast) -> None:
         await refused(cast, asked, 403, "This job is not yours.")
 
 
+@pytest.mark.abuse(40)
 async def test_it_refuses_a_job_that_its_client_closed(cast: Cast) -> None:
     life = await Life.begin(cast)
     closing = await cast.alice.put(
@@ -339,12 +343,14 @@ async def test_it_refuses_a_second_contract_at_any_point(cast: Cast) -> None:
         await refused(cast, again, 400, "Contract is already exist")
 
 
+@pytest.mark.abuse(41)
 async def test_it_refuses_who_did_not_apply(cast: Cast) -> None:
     life = await Life.begin(cast)
     asked = create(cast.alice, life.job, cast.mallet.id)
     await refused(cast, asked, 400, "Freelancers not applied")
 
 
+@pytest.mark.abuse(41)
 async def test_it_refuses_who_took_the_application_back(cast: Cast) -> None:
     job = await cast.post_job()
     applied = await cast.bob.post(f"/api/freelancer/jobs/apply-job/{job}")
@@ -353,6 +359,7 @@ async def test_it_refuses_who_took_the_application_back(cast: Cast) -> None:
     await refused(cast, create(cast.alice, job, cast.bob.id), 400, "Freelancers not applied")
 
 
+@pytest.mark.abuse(41)
 async def test_it_refuses_anybody_who_is_no_freelancer(cast: Cast) -> None:
     life = await Life.begin(cast)
     for nobody in (cast.alice.id, cast.mallory.id, cast.olga.id, UNKNOWN_ID, life.job):

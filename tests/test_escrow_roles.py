@@ -85,6 +85,7 @@ async def test_it_knows_every_move(app: Litestar) -> None:
     assert found == set(MOVES)
 
 
+@pytest.mark.abuse(62)
 @pytest.mark.parametrize(
     ("route", "due"), CASES, ids=[f"{route.split('/')[4]} {due.__name__}" for route, due in CASES]
 )

@@ -118,6 +118,7 @@ async def test_it_names_the_methods_of_every_route(cast: Cast, pool: Pool) -> No
     assert await digest(pool) == before
 
 
+@pytest.mark.abuse(43)
 async def test_it_refuses_a_strange_id_in_every_place(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
     before = await digest(pool)
@@ -137,6 +138,7 @@ async def test_it_refuses_a_strange_id_in_every_place(cast: Cast, pool: Pool) ->
     assert await digest(pool) == before
 
 
+@pytest.mark.abuse(43)
 async def test_it_says_so_of_an_id_that_nobody_has(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
     before = await digest(pool)

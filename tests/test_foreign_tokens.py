@@ -152,6 +152,7 @@ def _signed(header: dict[str, str], claims: dict[str, Any], signature_bytes: int
     return ".".join(urlsafe_b64encode(part).rstrip(b"=").decode() for part in encoded)
 
 
+@pytest.mark.abuse(62, 104)
 async def test_it_names_nobody_on_any_route(world: World) -> None:
     tokens = [(who, foreign(world, who)) for who in world.callers]
     asked = 0
@@ -182,6 +183,7 @@ async def test_its_canary_our_own_tokens_get_in_everywhere(world: World) -> None
 # -- in the cookie ----------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(103)
 async def test_it_names_nobody_in_the_refresh_cookie_either(world: World) -> None:
     """Every route answers as it answers nobody; only a refresh token of ours is one."""
     for who in world.callers:

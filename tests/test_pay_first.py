@@ -208,6 +208,7 @@ async def paid_after(cast: Cast, what: str) -> tuple[Life, CheckoutEvent]:
 REASONS = ["application withdrawn", "job closed", "rate changed", "another freelancer hired"]
 
 
+@pytest.mark.abuse(91)
 @pytest.mark.parametrize("what", REASONS)
 async def test_it_parks_the_money_after(cast: Cast, what: str) -> None:
     life, event = await paid_after(cast, what)
@@ -241,6 +242,7 @@ async def test_it_parks_the_money_after(cast: Cast, what: str) -> None:
     assert len(await parked(cast)) == 1
 
 
+@pytest.mark.abuse(91)
 @pytest.mark.parametrize("what", ["application withdrawn", "job closed"])
 async def test_it_attaches_parked_money_to_the_contract_that_comes(cast: Cast, what: str) -> None:
     life, _ = await paid_after(cast, what)

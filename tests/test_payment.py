@@ -83,6 +83,7 @@ async def test_it_keeps_the_open_session_when_the_contract_comes_after_it(cast: 
     assert await sessions(cast) == [first]
 
 
+@pytest.mark.abuse(74)
 @pytest.mark.parametrize("point", ["begin", "created"])
 async def test_it_opens_one_session_for_ten_who_ask_at_once(cast: Cast, point: str) -> None:
     life = await (Life.begin(cast) if point == "begin" else Life.at(cast, point))
@@ -109,6 +110,7 @@ async def test_it_opens_one_session_when_two_freelancers_are_wanted_at_once(cast
 # -- refusals ---------------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(73)
 async def test_it_refuses_the_job_of_somebody_else(cast: Cast) -> None:
     life = await Life.at(cast, "created")
     before = await digest(cast.app.state.pool)
@@ -149,6 +151,7 @@ async def test_it_refuses_a_freelancer_who_cannot_be_hired(cast: Cast) -> None:
     assert await digest(cast.app.state.pool) == before
 
 
+@pytest.mark.abuse(73)
 async def test_it_refuses_what_is_paid_for(cast: Cast) -> None:
     life = await Life.at(cast, "paid")
     before = await digest(cast.app.state.pool)
@@ -156,6 +159,7 @@ async def test_it_refuses_what_is_paid_for(cast: Cast) -> None:
     assert await digest(cast.app.state.pool) == before
 
 
+@pytest.mark.abuse(73)
 @pytest.mark.parametrize("point", ["completed", "released"])
 async def test_it_refuses_what_was_paid_for_and_went_on(cast: Cast, point: str) -> None:
     life = await Life.at(cast, point)
@@ -164,6 +168,7 @@ async def test_it_refuses_what_was_paid_for_and_went_on(cast: Cast, point: str) 
     assert await digest(cast.app.state.pool) == before
 
 
+@pytest.mark.abuse(73)
 @pytest.mark.parametrize("point", ["created", "paid", "refunded"])
 async def test_it_refuses_a_canceled_contract(cast: Cast, point: str) -> None:
     life = await Life.at(cast, point)
@@ -174,6 +179,7 @@ async def test_it_refuses_a_canceled_contract(cast: Cast, point: str) -> None:
     assert await digest(cast.app.state.pool) == before
 
 
+@pytest.mark.abuse(73)
 async def test_it_refuses_a_canceled_contract_whose_session_is_still_open(cast: Cast) -> None:
     life = await Life.at(cast, "created")
     await life.checkout()

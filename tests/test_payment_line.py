@@ -61,6 +61,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.abuse(76)
 @pytest.mark.parametrize(("fault", "deaf"), FAULTS)
 async def test_it_says_unavailable_and_a_retry_makes_one_session(
     cast: Cast, fault: Exception, deaf: bool

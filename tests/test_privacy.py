@@ -106,6 +106,7 @@ async def test_readers_see_of_people_what_they_may_and_no_more(world: World) -> 
             assert "phone" not in answer.text.lower(), route
 
 
+@pytest.mark.abuse(67)
 async def test_no_reader_ever_sees_a_secret(world: World) -> None:
     async def secrets() -> list[str]:
         pool: Pool = world.cast.app.state.pool

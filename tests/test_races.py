@@ -96,6 +96,7 @@ async def scuffle(crowd: Crowd, life: Life, dice: random.Random) -> list[httpx.R
     return await crowd.at_once(requests)
 
 
+@pytest.mark.abuse(58)
 async def test_it_settles_once_when_release_refund_and_cancel_meet(
     crowd: Crowd, database: TestDatabase
 ) -> None:
@@ -146,6 +147,7 @@ async def open_ten_checkouts(crowd: Crowd, life: Life) -> list[httpx.Response]:
     )
 
 
+@pytest.mark.abuse(74)
 @pytest.mark.parametrize("first", ["the job", "the contract"])
 async def test_it_opens_one_checkout_for_ten_requests(
     crowd: Crowd, database: TestDatabase, first: str
@@ -252,6 +254,7 @@ async def create_with_one_key(crowd: Crowd, life: Life) -> list[httpx.Response]:
     return await crowd.at_once([alice().post(path, json=body) for _ in range(50)])
 
 
+@pytest.mark.abuse(97)
 async def test_it_answers_fifty_requests_with_one_key_alike(
     crowd: Crowd, database: TestDatabase
 ) -> None:
@@ -264,6 +267,7 @@ async def test_it_answers_fifty_requests_with_one_key_alike(
     await sound(database.superuser_dsn)
 
 
+@pytest.mark.abuse(97)
 @pytest.mark.parametrize("verb", ["release", "refund"])
 async def test_it_moves_money_once_for_fifty_requests_with_one_key(
     crowd: Crowd, database: TestDatabase, verb: str

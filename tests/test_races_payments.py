@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 import httpx
+import pytest
 
 from canary import (
     COMPARE_PAYMENT,
@@ -127,6 +128,7 @@ async def test_its_canary_strange_money_without_an_inbox_piles_up(
     )
 
 
+@pytest.mark.abuse(88)
 async def test_it_funds_once_when_completed_and_succeeded_come_together(
     crowd: Crowd, database: TestDatabase
 ) -> None:
@@ -162,6 +164,7 @@ SELECT type FROM event WHERE contract_id = $1 AND type <> 'contract.created' ORD
 """
 
 
+@pytest.mark.abuse(46)
 async def test_it_loses_no_money_when_a_cancel_meets_the_payment(
     crowd: Crowd, database: TestDatabase
 ) -> None:

@@ -159,6 +159,7 @@ NO_REASONS: tuple[dict[str, Any], ...] = (
 )
 
 
+@pytest.mark.abuse(13)
 async def test_it_needs_no_reasons(cast: Cast) -> None:
     for sent in NO_REASONS:
         for who in (cast.olga, cast.alice):
@@ -248,6 +249,7 @@ NO_REFUND: dict[str, tuple[int, str]] = {
 }
 
 
+@pytest.mark.abuse(61)
 async def test_it_refunds_at_no_other_point(cast: Cast) -> None:
     for point, (status, text) in NO_REFUND.items():
         life = await Life.at(cast, point)
@@ -255,6 +257,7 @@ async def test_it_refunds_at_no_other_point(cast: Cast) -> None:
             await refused(cast, refund(who, life.contract, cast.alice.id), status, text)
 
 
+@pytest.mark.abuse(61)
 async def test_it_refunds_nothing_where_nothing_was_paid(cast: Cast) -> None:
     life = await Life.at(cast, "created")
     await life.cancel(cast.alice)
@@ -268,6 +271,7 @@ async def test_it_refunds_nothing_where_nothing_was_paid(cast: Cast) -> None:
         await refused(cast, refund(who, life.contract, cast.alice.id), 404, text)
 
 
+@pytest.mark.abuse(61)
 async def test_it_refunds_once(cast: Cast) -> None:
     life = await Life.at(cast, "refunded")
     for _ in range(3):
@@ -287,6 +291,7 @@ async def test_it_leaves_other_contracts_alone(cast: Cast) -> None:
     assert await balances(cast) == amounts("27000", "18000", "5000", "99.99")
 
 
+@pytest.mark.abuse(59)
 async def test_it_wants_the_contracts_own_client_in_the_path(cast: Cast) -> None:
     life = await Life.at(cast, "started")
     for somebody in (cast.mallory.id, cast.bob.id, cast.olga.id, UNKNOWN_ID):
@@ -296,6 +301,7 @@ async def test_it_wants_the_contracts_own_client_in_the_path(cast: Cast) -> None
         await refused(cast, refund(cast.olga, life.contract, malformed), 400)
 
 
+@pytest.mark.abuse(61)
 async def test_it_wants_a_known_contract(cast: Cast) -> None:
     life = await Life.at(cast, "started")
     for who in (cast.olga, cast.alice):

@@ -59,6 +59,7 @@ NO_REQUEST = {
 }
 
 
+@pytest.mark.abuse(55)
 async def test_it_takes_no_request_at_any_other_point(cast: Cast) -> None:
     for point, text in NO_REQUEST.items():
         life = await Life.at(cast, point)
@@ -139,6 +140,7 @@ async def test_it_moves_the_money_to_the_paisa(cast: Cast) -> None:
     assert after.held == 0
 
 
+@pytest.mark.abuse(55)
 async def test_it_moves_the_money_once(cast: Cast) -> None:
     life = await Life.at(cast, "released")
     text = "Funds have already been released for this contract."
@@ -169,12 +171,14 @@ NO_RELEASE: dict[str, tuple[int, str]] = {
 }
 
 
+@pytest.mark.abuse(56)
 async def test_it_releases_at_no_other_point(cast: Cast) -> None:
     for point, (status, text) in NO_RELEASE.items():
         life = await Life.at(cast, point)
         await refused(cast, release(cast.olga, life.contract), status, text)
 
 
+@pytest.mark.abuse(62)
 async def test_it_releases_for_admins_only(cast: Cast) -> None:
     life = await Life.at(cast, "requested")
     await only_for(cast, lambda who: release(who, life.contract), cast.olga)

@@ -44,11 +44,13 @@ def test_accepts_timestamps_within_five_minutes_in_both_directions(age_seconds: 
     assert accepts(sign(BODY, SECRET, NOW - age_seconds))
 
 
+@pytest.mark.abuse(82)
 @pytest.mark.parametrize("age_seconds", [-315_360_000, -301, 301, 315_360_000])
 def test_refuses_timestamps_further_away_in_both_directions(age_seconds: int) -> None:
     assert not accepts(sign(BODY, SECRET, NOW - age_seconds))
 
 
+@pytest.mark.abuse(83)
 @pytest.mark.parametrize(
     "header",
     [
@@ -69,6 +71,7 @@ def test_accepts_either_secret_while_one_is_rotated() -> None:
     assert not accepts(sign(BODY, OLD_SECRET, NOW), SECRET)
 
 
+@pytest.mark.abuse(79, 82, 85)
 @pytest.mark.parametrize(
     "header",
     [

@@ -38,6 +38,7 @@ async def put(who: Caller, contract: str, status: Any) -> httpx.Response:
 # -- the table --------------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(49)
 @pytest.mark.parametrize("shown", STATUSES)
 async def test_it_goes_where_the_table_says(cast: Cast, shown: str) -> None:
     life = await Life.at(cast, POINTS[shown])
@@ -56,6 +57,7 @@ async def test_it_goes_where_the_table_says(cast: Cast, shown: str) -> None:
         assert steps == [*[one["status"] for one in before["statusHistory"]], wanted]
 
 
+@pytest.mark.abuse(49)
 async def test_it_goes_nowhere_once_the_money_is_on_its_way(cast: Cast) -> None:
     for point in ("requested", "released", "refunded"):
         life = await Life.at(cast, point)
@@ -96,6 +98,7 @@ async def test_it_keeps_every_step_with_its_day(cast: Cast) -> None:
     assert [one["_id"] for one in (await life.seen())["statusHistory"]] == ids
 
 
+@pytest.mark.abuse(53)
 async def test_it_cancels_a_paid_contract_with_a_refund_pending(cast: Cast) -> None:
     for point, moved in (
         ("paid", amounts("45000", "0", "5000", "-50000")),
@@ -125,6 +128,7 @@ async def test_it_cancels_an_unpaid_contract_for_good(cast: Cast) -> None:
 # -- refusals: gates on consent and money -----------------------------------------------------
 
 
+@pytest.mark.abuse(52)
 async def test_it_lets_nobody_work_unpaid(cast: Cast) -> None:
     life = await Life.at(cast, "created")
     await life.approve()
@@ -136,6 +140,7 @@ async def test_it_lets_nobody_work_unpaid(cast: Cast) -> None:
     await life.ongoing()
 
 
+@pytest.mark.abuse(52)
 async def test_it_lets_nobody_work_without_consent(cast: Cast) -> None:
     for point in ("created", "paid"):
         life = await Life.at(cast, point)
@@ -173,6 +178,7 @@ MISSPELLED = (
 )
 
 
+@pytest.mark.abuse(50)
 async def test_it_wants_one_of_its_words(cast: Cast) -> None:
     life = await Life.at(cast, "started")
     for word in MISSPELLED:
@@ -206,6 +212,7 @@ async def test_it_wants_a_known_contract(cast: Cast) -> None:
     await refuses_ids(cast, lambda contract: put(cast.bob, contract, "Ongoing"), life.contract)
 
 
+@pytest.mark.abuse(44, 47)
 async def test_it_is_for_the_freelancer(cast: Cast) -> None:
     life = await Life.at(cast, "started")
     await only_for(cast, lambda who: put(who, life.contract, "Ongoing"), cast.bob)

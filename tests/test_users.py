@@ -65,6 +65,7 @@ async def test_it_lists_each_role_newest_first(cast: Cast) -> None:
     assert await names(cast.olga, "get-admins") == ["Olga"]
 
 
+@pytest.mark.abuse(67)
 async def test_it_shows_what_an_operator_needs_and_nothing_that_signs_in(cast: Cast) -> None:
     for path, role in zip(LISTS, ("client", "freelancer", "admin"), strict=True):
         for user in await users(cast.olga, path):
@@ -82,6 +83,7 @@ async def test_it_shows_what_an_operator_needs_and_nothing_that_signs_in(cast: C
             }
 
 
+@pytest.mark.abuse(67)
 async def test_it_never_shows_a_hash_or_a_code(cast: Cast) -> None:
     registered = {"name": "Ann", "email": "ann@example.com", "password": PASSWORD, "role": "client"}
     answer = await cast.anybody.post("/api/auth/register", json=registered)
@@ -184,6 +186,7 @@ async def test_it_refuses_a_malformed_query(cast: Cast, query: dict[str, str]) -
         await refused(cast, cast.olga.get(f"/api/admin/users/{path}", params=query), 400)
 
 
+@pytest.mark.abuse(62)
 @pytest.mark.parametrize("path", LISTS)
 async def test_it_lists_for_admins_only(cast: Cast, path: str) -> None:
     await only_for(cast, lambda who: who.get(f"/api/admin/users/{path}"), cast.olga)

@@ -73,6 +73,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
 }
 
 
+@pytest.mark.abuse(91)
 @pytest.mark.parametrize("how", WRONG)
 async def test_it_quarantines(cast: Cast, how: str) -> None:
     life, event = await opened(cast)
@@ -97,6 +98,7 @@ async def test_it_quarantines(cast: Cast, how: str) -> None:
         assert await suspense_minor(cast, currency) == minor
 
 
+@pytest.mark.abuse(91)
 @pytest.mark.parametrize("key", ["clientId", "freelancerId", "jobId", "paymentId"])
 async def test_it_quarantines_metadata_with_another(cast: Cast, key: str) -> None:
     life, event = await opened(cast)
@@ -111,6 +113,7 @@ async def test_it_quarantines_metadata_with_another(cast: Cast, key: str) -> Non
     assert answer.json() == {"contract": None}
 
 
+@pytest.mark.abuse(91)
 @pytest.mark.parametrize("key", ["clientId", "freelancerId", "jobId"])
 async def test_it_quarantines_metadata_without_a(cast: Cast, key: str) -> None:
     life, event = await opened(cast)
@@ -129,6 +132,7 @@ async def test_it_funds_by_whoever_relays_job_client_and_freelancer(cast: Cast) 
     assert await suspense_minor(cast) == 0
 
 
+@pytest.mark.abuse(91)
 async def test_it_quarantines_a_session_that_we_did_not_open(cast: Cast) -> None:
     life, event = await opened(cast)
     stranger = event.but(session="cs_test_of_somebody_else", payment_id="pi_else")
@@ -169,6 +173,7 @@ async def test_it_counts_one_provider_payment_for_one_session_only(cast: Cast) -
 # -- events that say nothing about money ------------------------------------------------------
 
 
+@pytest.mark.abuse(94)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -237,6 +242,7 @@ async def test_it_keeps_an_event_id_for_what_it_said_first(cast: Cast) -> None:
     assert (await life.proof())["held"] == 12000
 
 
+@pytest.mark.abuse(88)
 async def test_it_funds_once_when_completed_and_succeeded_both_say_paid(cast: Cast) -> None:
     for first, second in ((None, SUCCEEDED), (SUCCEEDED, None)):
         life, event = await opened(cast)
@@ -247,6 +253,7 @@ async def test_it_funds_once_when_completed_and_succeeded_both_say_paid(cast: Ca
     assert (await cash_minor(cast), await suspense_minor(cast)) == (2400000, 0)
 
 
+@pytest.mark.abuse(89)
 @pytest.mark.parametrize("status", ["unpaid", "no_payment_required", "anything"])
 async def test_it_waits_while_a_completed_session_is_not_paid(cast: Cast, status: str) -> None:
     life, event = await opened(cast)
@@ -269,6 +276,7 @@ async def test_it_opens_a_new_session_after_a_slow_payment_that_failed(cast: Cas
     assert (await life.proof())["held"] == 12000
 
 
+@pytest.mark.abuse(92)
 @pytest.mark.parametrize("kind", [EXPIRED, FAILED, None])
 async def test_it_stays_funded_whatever_comes_after(cast: Cast, kind: str | None) -> None:
     life, event = await opened(cast)
@@ -286,6 +294,7 @@ async def pay_again(life: Life) -> Any:
     )
 
 
+@pytest.mark.abuse(92)
 @pytest.mark.parametrize("kind", [EXPIRED, FAILED])
 async def test_it_takes_the_money_of_a_session_that_was_said_to_be_over(
     cast: Cast, kind: str
@@ -316,6 +325,7 @@ async def test_it_parks_the_second_of_two_sessions_that_were_both_paid(cast: Cas
     assert (await life.proof())["held"] == 12000
 
 
+@pytest.mark.abuse(94)
 async def test_it_takes_an_event_of_three_days_ago_once(cast: Cast) -> None:
     life, event = await opened(cast)
     old = event.but(created=int(time.time()) - 3 * 24 * 3600)

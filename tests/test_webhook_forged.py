@@ -120,6 +120,7 @@ FORGED: dict[str, Forge] = {
 }
 
 
+@pytest.mark.abuse(79, 80, 82, 85)
 async def test_it_refuses_every_forged_signature(cast: Cast) -> None:
     life, event = await opened(cast)
     before = await digest(cast.app.state.pool)
@@ -135,6 +136,7 @@ async def test_it_refuses_every_forged_signature(cast: Cast) -> None:
     assert (await life.proof())["held"] == 12000
 
 
+@pytest.mark.abuse(79)
 async def test_it_refuses_an_event_without_a_signature_or_with_two_headers(cast: Cast) -> None:
     _, event = await opened(cast)
     before = await digest(cast.app.state.pool)
@@ -162,6 +164,7 @@ async def test_it_refuses_a_body_that_was_touched(cast: Cast) -> None:
     assert await digest(cast.app.state.pool) == before
 
 
+@pytest.mark.abuse(83)
 @pytest.mark.parametrize(
     "forge",
     [
@@ -178,6 +181,7 @@ async def test_it_takes_a_good_signature(cast: Cast, forge: Forge) -> None:
     assert (await life.proof())["held"] == 12000
 
 
+@pytest.mark.abuse(83)
 async def test_it_takes_either_secret_while_one_replaces_the_other(cast: Cast) -> None:
     life, event = await opened(cast)
     cast.app.state.webhook_secrets = (OTHER_SECRET, secret_of(cast))
@@ -255,6 +259,7 @@ NO_EVENTS: dict[str, Callable[[CheckoutEvent], bytes]] = {
 }
 
 
+@pytest.mark.abuse(86)
 async def test_it_refuses_every_signed_body_that_is_no_event(cast: Cast) -> None:
     life, event = await opened(cast)
     before = await digest(cast.app.state.pool)
