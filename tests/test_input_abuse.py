@@ -425,6 +425,18 @@ async def story(cast: Cast, label: str) -> list[str]:
         seen.append(await alice.get(f"/api/freelancer/contract/view-contract/{life.contract}"))
         seen.append(await alice.get(f"{jobs}/job-details/{life.job}"))
         seen.append(await olga.get("/api/admin/escrow/transactions?limit=1&page=1"))
+        if point == "released":
+            review = {"contractId": life.contract, "freelancerId": bob.id, "rating": 4}
+            review |= {"description": "As agreed."}
+            path = f"/api/client/review/rate-freelancer/{alice.id}"
+            seen.append(await alice.post(path, json=review))
+            assert seen[-1].status_code == 201, seen[-1].text
+    for who, face in ((alice, "client"), (bob, "freelancer")):
+        path = f"/api/{face}/profile/update-profile/{who.id}"
+        seen.append(await who.put(path, json={"firstName": who.name, "country": "India"}))
+        accepted(seen[-1])
+        seen.append(await olga.get(f"/api/admin/users/get-{face}s"))
+        accepted(seen[-1])
     seen.append(await bob.get(f"/api/freelancer/wallet/transactions/{await wallet_of(bob)}"))
     texts = [CHANGING.sub("*", answer.text).replace(label, "Label") for answer in seen[:-1]]
     newest_entry = accepted(seen[-1])["data"][0]
