@@ -1,4 +1,5 @@
-"""`python -m bench`: the door against pgbench, in turns; QUICK=1 takes at most two minutes.
+"""`python -m bench`: the door, and reading over HTTP, against pgbench in turns; what the guard
+costs. QUICK=1 takes at most two minutes.
 
 Exit code 1 if the books are wrong, or if a must is missed by more than noise: below it in three
 rounds of four, on a machine whose other processes left us three quarters of its cores.
@@ -18,8 +19,9 @@ import asyncpg
 import msgspec
 import uvloop
 
-from bench import books, door, report, seeding, yardstick
+from bench import books, door, guarded, report, seeding, yardstick
 from bench.neighbours import SHARE_MAX, Clock
+from bench.reads import Reads
 from earnest.store.commit import Door
 from earnest.store.db import Pool
 from earnest.store.embedded import Embedded
@@ -39,18 +41,20 @@ DOOR_SHARED = "door, 128 at once, one shared wallet"
 
 
 class Size(msgspec.Struct, frozen=True):
-    """How much is measured: `releases` per series and round.
+    """How much is measured: `releases` and `reads` per series and round.
 
-    On a busy machine no round begins after `seconds_max`; three are always measured.
+    On a busy machine no round of releases begins after `seconds_max`; three are always measured.
     """
 
     rounds: int
     releases: int
     seconds_max: int
+    read_rounds: int
+    reads: int
 
 
-QUICK = Size(rounds=7, releases=3_840, seconds_max=80)
-FULL = Size(rounds=9, releases=9_600, seconds_max=900)
+QUICK = Size(rounds=7, releases=3_840, seconds_max=70, read_rounds=5, reads=6_400)
+FULL = Size(rounds=9, releases=9_600, seconds_max=900, read_rounds=9, reads=25_600)
 ROUNDS_MIN = 3
 
 
@@ -186,11 +190,17 @@ async def measure(server: Embedded, size: Size) -> tuple[list[report.Figure], re
     try:
         bench = Bench(pool, server, size)
         figures = await bench.run()
+        reads = Reads(pool, server, rounds=size.read_rounds, count=size.reads)
+        figures += await reads.run(say)
+        say("one route with the guard and without it")
+        added_us = await guarded.measure(size.read_rounds, size.reads)
+        figures.append(report.Figure("guard_and_authentication_us", added_us, 60, 30, True))
         async with pool.connection() as conn:
             postgresql = await conn.fetchval("SELECT current_setting('server_version')")
     finally:
         await pool.close()
-    return figures, report.machine(postgresql, bench.others, bench.rates)
+    rates = bench.rates | reads.rates
+    return figures, report.machine(postgresql, [*bench.others, *reads.others], rates)
 
 
 def say(text: str) -> None:

@@ -21,8 +21,9 @@ class Clock(msgspec.Struct, frozen=True):
     ours: float
 
     @classmethod
-    def read(cls, postmaster: Path) -> "Clock":
-        """`postmaster` is the server's pid file."""
+    def read(cls, postmaster: Path, also: int | None = None) -> "Clock":
+        """`postmaster` is the server's pid file, `also` a process that is ours with all that it
+        started."""
         cpu = psutil.cpu_times()
         idle = cpu.idle + cpu.iowait
         total = sum(cpu[:8])  # the last two, guest times, are part of the first two
@@ -37,6 +38,11 @@ class Clock(msgspec.Struct, frozen=True):
             ours += spent.user + spent.system
             if process == server:
                 ours += spent.children_user + spent.children_system
+        if also is not None:
+            root = psutil.Process(also)
+            for process in (root, *root.children(recursive=True)):
+                spent = process.cpu_times()
+                ours += spent.user + spent.system
         return cls(total, total - idle, ours)
 
     def share_of_others(self, since: "Clock") -> float:

@@ -15,12 +15,14 @@ HERE = Path(__file__).parent
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A ratio, measured once per round; higher is better. `must` and `goal` are budgets."""
+    """A ratio, measured once per round; higher is better, unless it is a cost. `must` and `goal`
+    are budgets."""
 
     name: str
     rounds: Sequence[float]
     must: float
     goal: float
+    is_cost: bool = False
 
     @property
     def value(self) -> float:
@@ -29,16 +31,19 @@ class Figure(msgspec.Struct, frozen=True):
     @property
     def missed(self) -> bool:
         """Whether the must is missed by more than noise: in three rounds of four."""
-        below = sum(ratio < self.must for ratio in self.rounds)
-        return below * 4 >= len(self.rounds) * 3
+        missed = sum(not self._meets(ratio, self.must) for ratio in self.rounds)
+        return missed * 4 >= len(self.rounds) * 3
 
     @property
     def verdict(self) -> str:
         if self.missed:
             return "MISSED"
-        if self.value < self.must:
-            return "below must, within noise"
-        return "goal" if self.value >= self.goal else "must"
+        if not self._meets(self.value, self.must):
+            return "must missed, within noise"
+        return "goal" if self._meets(self.value, self.goal) else "must"
+
+    def _meets(self, value: float, budget: float) -> bool:
+        return value <= budget if self.is_cost else value >= budget
 
     def as_result(self) -> dict[str, object]:
         return {
@@ -46,7 +51,7 @@ class Figure(msgspec.Struct, frozen=True):
             "value": round(self.value, 3),
             "must": self.must,
             "goal": self.goal,
-            "better": "higher",
+            "better": "lower" if self.is_cost else "higher",
         }
 
 
@@ -62,7 +67,7 @@ class Machine(msgspec.Struct, frozen=True):
     others_share: list[float]
     """What other processes used of all cores meanwhile, 0 to 1, round by round."""
     per_second: dict[str, list[int]]
-    """Releases per second of each series, round by round."""
+    """Releases or reads per second of each series, round by round."""
 
 
 def machine(
@@ -106,7 +111,7 @@ def table(figures: Sequence[Figure], on: Machine) -> str:
         f" {max(figure.rounds):.2f} | {figure.must} | {figure.goal} | {figure.verdict} |"
         for figure in figures
     )
-    lines += ["", "| series | releases per second |", "|---|---|"]
+    lines += ["", "| series | per second |", "|---|---|"]
     lines.extend(
         f"| {name} | {statistics.median(rates):,.0f} |" for name, rates in on.per_second.items()
     )

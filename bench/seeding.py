@@ -2,7 +2,7 @@
 
 They are made by the product's own functions and written through its own door: terms, a chain of
 events, money held by one transfer. But each is born ready, by one event: the steps in between
-(approved, started, ...) are left out, so that its version is 1, and it has no job.
+(approved, started, ...) are left out, so that its version is 1; most have no job.
 """
 
 import asyncio
@@ -35,6 +35,21 @@ INSERT INTO party (id, public_id, business_id, name)
 SELECT p.id, p.public_id, 1, 'Party ' || p.id
 FROM unnest($1::bigint[], $2::text[]) AS p (id, public_id)
 """
+ADD_LOGINS = """
+INSERT INTO login (party_id, role, email_canonical, password_hash)
+SELECT p.id, CASE WHEN p.id = $1 THEN 'client' ELSE 'freelancer' END, 'p' || p.id, ''
+FROM unnest($2::bigint[]) AS p (id)
+"""
+ADD_JOBS = """
+INSERT INTO job (
+    id, public_id, business_id, client_id, title, description, rate_minor, currency,
+    experience_level
+)
+SELECT
+    j.id, j.public_id, 1, $1, 'Logo for a bakery', repeat('A logo, three drafts. ', 5), $2, 'INR',
+    'Beginner'
+FROM unnest($3::bigint[], $4::text[]) AS j (id, public_id)
+"""
 READ = """
 SELECT c AS contract, t.terms
 FROM contract AS c INNER JOIN contract_terms AS t ON t.contract_id = c.id
@@ -52,10 +67,32 @@ async def add_parties(pool: Pool, keys: Keys, count: int) -> list[int]:
     return list(made)
 
 
+async def add_logins(pool: Pool, client: int, freelancers: Sequence[int]) -> None:
+    """Let these parties be somebody to the API."""
+    async with pool.connection() as conn:
+        await conn.execute(ADD_LOGINS, client, [client, *freelancers])
+
+
+async def add_jobs(pool: Pool, keys: Keys, count: int, *, client: int) -> list[int]:
+    """The keys of `count` fresh jobs of `client`."""
+    now = datetime.now(UTC)
+    made = dict([(await keys.ids()).new_object(now) for _ in range(count)])
+    async with pool.connection() as conn:
+        await conn.execute(ADD_JOBS, client, AMOUNT_MINOR, list(made), list(made.values()))
+    return list(made)
+
+
 async def add_contracts(
-    door: Door, keys: Keys, count: int, *, buyer: int, sellers: Sequence[int]
+    door: Door,
+    keys: Keys,
+    count: int,
+    *,
+    buyer: int,
+    sellers: Sequence[int],
+    jobs: Sequence[int] = (),
 ) -> list[int]:
-    """The keys of `count` fresh contracts, ready for release, each with one of `sellers`.
+    """The keys of `count` fresh contracts, ready for release, each with one of `sellers`, and
+    with a job of its own where there are `jobs`.
 
     Sellers are drawn at random: in turns, pgbench's clients would all meet at the same one.
     """
@@ -64,8 +101,8 @@ async def add_contracts(
     now = datetime.now(UTC) - timedelta(days=1)
     while len(made) < count:
         chunk = [
-            _funded(await keys.ids(), buyer, draw.choice(sellers), now)
-            for _ in range(min(CHUNK, count - len(made)))
+            _funded(await keys.ids(), buyer, draw.choice(sellers), now, jobs[at] if jobs else None)
+            for at in range(len(made), min(len(made) + CHUNK, count))
         ]
         written = await asyncio.gather(*map(door.commit, chunk))
         assert all(written)
@@ -80,7 +117,7 @@ async def read_contracts(pool: Pool, wanted: Sequence[int]) -> list[Contract]:
     return [contract_from(row[0], row[1]) for row in rows]
 
 
-def _funded(ids: Ids, buyer: int, seller: int, now: datetime) -> Commit:
+def _funded(ids: Ids, buyer: int, seller: int, now: datetime, job: int | None) -> Commit:
     draft = new_contract(
         BUSINESS,
         buyer=buyer,
@@ -93,7 +130,7 @@ def _funded(ids: Ids, buyer: int, seller: int, now: datetime) -> Commit:
     )
     ready = msgspec.structs.replace(
         draft,
-        job=None,
+        job=job,
         agreement=Agreement.ACCEPTED,
         work=Work.COMPLETED,
         tranches=(Money.RELEASE_REQUESTED,),

@@ -1,4 +1,5 @@
-"""The yardstick: pgbench releasing contracts by one hand-written function per transaction."""
+"""The yardstick: pgbench releasing contracts by one hand-written function per transaction, and
+selecting their rows."""
 
 import asyncio
 import re
@@ -39,10 +40,27 @@ async def release(pgbench: Path, dsn: str, contracts: Sequence[int], *, clients:
     span, rest = divmod(len(contracts), clients)
     if rest or contracts[-1] - contracts[0] != len(contracts) - 1:
         raise ValueError("pgbench counts through its contracts in equal shares")
+    return await _run(pgbench, dsn, "release.pgbench", contracts[0], span, clients, span)
+
+
+async def select(
+    pgbench: Path, dsn: str, contracts: Sequence[int], *, clients: int, count: int
+) -> float:
+    """Select the rows of `count` of these contracts, whose keys follow each other, at random.
+
+    Returns how many per second, connecting not counted.
+    """
+    each = count // clients
+    return await _run(pgbench, dsn, "select.pgbench", contracts[0], len(contracts), clients, each)
+
+
+async def _run(
+    pgbench: Path, dsn: str, script: str, first: int, span: int, clients: int, transactions: int
+) -> float:
     process = await asyncio.create_subprocess_exec(
         pgbench, "--no-vacuum", "--protocol=prepared", f"--client={clients}",
-        f"--jobs={min(2, clients)}", f"--transactions={span}", f"--define=first={contracts[0]}",
-        f"--define=span={span}", "--define=n=0", f"--file={HERE / 'release.pgbench'}", dsn,
+        f"--jobs={min(2, clients)}", f"--transactions={transactions}", f"--define=first={first}",
+        f"--define=span={span}", "--define=n=0", f"--file={HERE / script}", dsn,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

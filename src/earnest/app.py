@@ -184,11 +184,7 @@ def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metric
                 Limits(core.pool, derive_key(settings.secret_key, "limits")),
                 code_key,
             ),
-            "access_tokens": Tokens(
-                derive_key(settings.secret_key, "marketplace-access-token"),
-                "access",
-                settings.access_token_seconds,
-            ),
+            "access_tokens": access_tokens(settings),
             "refresh_tokens": Tokens(
                 derive_key(settings.secret_key, "marketplace-refresh-token"),
                 "refresh",
@@ -198,6 +194,12 @@ def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metric
         },
         deep_copy=False,
     )
+
+
+def access_tokens(settings: Settings) -> Tokens:
+    """Who issues and verifies the access tokens of the marketplace."""
+    key = derive_key(settings.secret_key, "marketplace-access-token")
+    return Tokens(key, "access", settings.access_token_seconds)
 
 
 def derive_key(secret_key: bytes, purpose: str) -> bytes:

@@ -1,0 +1,86 @@
+"""Load: requests over keep-alive connections, as many at once as there are connections.
+
+The bytes of every request are made beforehand and answers are only counted, so that what is
+measured is the server and not its caller.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import msgspec
+
+LENGTH = b"content-length:"
+END_OF_HEAD = b"\r\n\r\n"
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """How long `count` answers took, wall clock."""
+
+    count: int
+    seconds: float
+
+    @property
+    def per_second(self) -> float:
+        return self.count / self.seconds
+
+
+class WrongAnswer(Exception):
+    """The server did not answer 200: what was measured is not what was meant."""
+
+
+async def send(port: int, requests: Sequence[bytes], *, connections: int) -> Answered:
+    """Send `requests` to 127.0.0.1 and wait for every answer. Raises WrongAnswer."""
+    waiting = iter(requests)
+    loop = asyncio.get_running_loop()
+    callers = [
+        (await loop.create_connection(lambda: _Caller(waiting), "127.0.0.1", port))[1]
+        for _ in range(connections)
+    ]
+    begun = time.perf_counter()
+    for caller in callers:
+        caller.send_next()
+    try:
+        await asyncio.gather(*(caller.done for caller in callers))
+        return Answered(len(requests), time.perf_counter() - begun)
+    finally:
+        for caller in callers:
+            caller.transport.close()
+
+
+class _Caller(asyncio.Protocol):
+    """One connection: the next request leaves when the answer to the last one is complete."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, waiting: Iterator[bytes]) -> None:
+        self._waiting = waiting
+        self._received = b""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("Any", transport)
+
+    def send_next(self) -> None:
+        request = next(self._waiting, None)
+        if request is not None:
+            self.transport.write(request)
+        elif not self.done.done():
+            self.done.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received + data
+        head, found, body = received.partition(END_OF_HEAD)
+        length = head.lower().partition(LENGTH)[2].partition(b"\r")[0]
+        if not found or len(body) < int(length):
+            self._received = received
+        elif not received.startswith(b"HTTP/1.1 200"):
+            self.done.set_exception(WrongAnswer(received[:400].decode(errors="replace")))
+        else:
+            self._received = b""
+            self.send_next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(WrongAnswer(f"the server hung up: {exc}"))
