@@ -81,6 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _closing: asyncio.TimerHandle | None = None
     _piece_began_request = False
     _wire_bytes = 0
+    _header_count = 0
     _body_bytes_max = BODY_BYTES_MAX
     _refusal = NOT_HTTP
     _ended = False  # what still arrives is thrown away
@@ -218,15 +219,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._phase, self._piece_began_request, self._wire_bytes = "head", True, 0
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._phase == "body":  # after the last chunk; uvicorn would take it for a header
-            self._refuse(HTTPStatus.BAD_REQUEST, "Headers come before the body.")
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         self._check_target()
         self._check_headers()
-        self._wire_bytes = 0
+        self._wire_bytes, self._header_count = 0, len(self.headers)
         super().on_headers_complete()
         self._phase = "body"
         if self.parser.should_upgrade():
@@ -238,6 +234,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(BODY_TOO_LARGE.status, BODY_TOO_LARGE.text)
 
     def on_message_complete(self) -> None:
+        if len(self.headers) != self._header_count:
+            # They came after the last chunk, and would be taken for the request's own.
+            self._refuse(HTTPStatus.BAD_REQUEST, "Headers come before the body.")
         self._phase = "idle"
         super().on_message_complete()
         if self._held is not None and self._held is self.cycle:
@@ -260,8 +259,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(NOT_HTTP.status, NOT_HTTP.text)
         if len(self.url) > URL_BYTES_MAX:
             self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG, "The URL is too long.")
-        if self.parser.get_method() == b"CONNECT":
-            self._refuse(NO_METHOD.status, NO_METHOD.text, NO_METHOD.headers)
 
     def _check_headers(self) -> None:
         hosts: list[bytes] = []
@@ -292,6 +289,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(HTTPStatus.BAD_REQUEST, "A request needs one Host header.")
         target = self.url
         if target[:1] != b"/":
+            if self.parser.get_method() == b"CONNECT":
+                self._refuse(NO_METHOD.status, NO_METHOD.text, NO_METHOD.headers)
             found = _ABSOLUTE.match(target)
             if found is None or found[1].lower() != hosts[0].lower():
                 self._refuse(HTTPStatus.BAD_REQUEST, "The target of a request is a path.")
