@@ -11,7 +11,6 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from typing import cast as typed
 
 import httpx
 import msgspec
@@ -27,6 +26,7 @@ from earnest.settings import Settings
 from earnest.store import accounts, catalog
 from earnest.store.catalog import CATEGORY, SKILL
 from earnest.store.db import Pool
+from truth import truthful
 
 PASSWORD = "Sun$hine9"
 # Cheap on purpose: the product's own cost is for tests that register and sign in.
@@ -105,7 +105,7 @@ async def app(settings: Settings, pool: Pool) -> AsyncIterator[Litestar]:
 def caller(app: Litestar, *, address: str = "127.0.0.1", **headers: str) -> Caller:
     """A client of `app` in this process, which takes it to be at `address`."""
     return Caller(
-        transport=httpx.ASGITransport(typed("Any", app), client=(address, 40_000)),
+        transport=httpx.ASGITransport(truthful(app), client=(address, 40_000)),
         base_url="http://127.0.0.1",
         headers=headers,
     )

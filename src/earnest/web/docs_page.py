@@ -13,12 +13,13 @@ import msgspec
 from litestar import Litestar, MediaType, Response, get
 
 from earnest import __version__
+from earnest.marketplace.documents import JobBrief
 from earnest.web import openapi_texts
 from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest
 from earnest.web.openapi import Description, describe
 from earnest.web.openapi_pages import markup, schemas_shown, sections_of
-from earnest.web.operations import operations
+from earnest.web.operations import Operation, operations
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; "
@@ -41,8 +42,12 @@ class Described:
         self._public_url = public_url.rstrip("/")
 
     @cached_property
+    def operations(self) -> list[Operation]:
+        return operations(self._app.routes)
+
+    @cached_property
     def document(self) -> Description:
-        return describe(operations(self._app.routes), __version__, self._public_url)
+        return describe(self.operations, __version__, self._public_url, [JobBrief])
 
     @cached_property
     def json(self) -> bytes:

@@ -39,7 +39,7 @@ async def healthz() -> Health:
     return Health("ok")
 
 
-@get("/readyz", access=PUBLIC, tags=["Operating"])
+@get("/readyz", access=PUBLIC, refuses=(NotReady,), tags=["Operating"])
 async def readyz(request: EarnestRequest) -> Health:
     """This process is not being stopped; its database answers, takes writes, keeps them, and has
     every migration."""

@@ -42,11 +42,13 @@ class Example(msgspec.Struct):
     answer: Any
 
 
-def describe(operations: list[Operation], version: str, server_url: str) -> Description:
-    """The whole document."""
+def describe(
+    operations: list[Operation], version: str, server_url: str, mentioned: Iterable[type]
+) -> Description:
+    """The whole document. `mentioned`: structs that others refer to by name only."""
     bodies = [one.body for one in operations if one.body is not None]
     answers = [one.answer for one in operations if one.media_type == "application/json"]
-    schemas, components = schemas_of(bodies, [*answers, Problem])
+    schemas, components = schemas_of(bodies, [*answers, *mentioned, Problem])
     components["Problem"] = texts.PROBLEM | {
         "properties": {
             name: of | {"description": texts.PROBLEM_FIELDS[name]}
