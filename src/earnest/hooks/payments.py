@@ -11,7 +11,7 @@ from earnest.errors import InvalidSignature, MalformedBody
 from earnest.providers import signature
 from earnest.providers.base import parse_event
 from earnest.web.auth import PUBLIC
-from earnest.web.guard import EarnestRequest
+from earnest.web.guard import BodyTooLarge, EarnestRequest
 
 EVENT_BYTES_MAX = 256 * 1024
 
@@ -24,6 +24,7 @@ log = structlog.get_logger()
     media_type=MediaType.TEXT,
     request_max_body_size=EVENT_BYTES_MAX,
     access=PUBLIC,
+    refuses=(InvalidSignature, MalformedBody, BodyTooLarge),
     tags=["Payments"],
 )
 async def webhook(request: EarnestRequest) -> Response[str]:
