@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from earnest.web.address import is_trusted, parse_address
+from earnest.web.answering import Answering
 from earnest.web.guard import BODY_BYTES_MAX
 from earnest.web.last_words import (
     BODY_TOO_LARGE,
@@ -42,8 +43,8 @@ URL_BYTES_MAX = 8 * 1024
 HEADERS_MAX = 100
 # A body that comes in tiny chunks is larger on the wire.
 WIRE_BYTES_PER_BODY_BYTE_MAX = 8
-# Probes of an orchestrator come with whatever Host they like.
-ANY_HOST = (b"/healthz", b"/readyz")
+# Probes of an orchestrator and Prometheus come with whatever Host they like.
+ANY_HOST = (b"/healthz", b"/readyz", b"/metrics")
 LOOPBACK = frozenset({b"127.0.0.1", b"localhost", b"[::1]"})
 
 _REQUEST_LINE = re.compile(rb"[A-Za-z!#$%&'*+.^_`|~0-9-]{1,40} [!-~]+ HTTP/1\.[01]\r\n")
@@ -251,6 +252,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 cycle.waiting_for_100_continue = False
             return
         self._held = None
+        cycle.send = Answering(cycle)  # type: ignore[method-assign]
         cycle.send_500_response = partial(send_broken, cycle)  # type: ignore[method-assign]
         super()._start_asgi_task(cycle, app)
 
