@@ -29,7 +29,7 @@ from earnest.marketplace.documents import (
     plain_escrow,
     populated_escrow,
 )
-from earnest.marketplace.shapes import Id, Instant, Line, Major, Text, one_of
+from earnest.marketplace.shapes import Id, Instant, Line, Major, Text, one_of, tidy
 from earnest.store import books, contracts, hiring
 from earnest.store.hiring import FoundPayment
 from earnest.store.idempotency import Reply
@@ -175,8 +175,8 @@ async def refund_client(
             caller,
             parse_public_id(contract_id, "contractId"),
             parse_public_id(client_id, "clientId"),
-            reasons.cancelReason or "",
-            reasons.cancelReasonDescription or "",
+            tidy(reasons.cancelReason or ""),
+            tidy(reasons.cancelReasonDescription or ""),
             await once(request, caller, moves_money=True),
             lambda documented: Reply(
                 200, encode(Settled("Refund has been processed", plain_escrow(documented)))
