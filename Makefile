@@ -54,7 +54,7 @@ bench: setup ## measure against pgbench: make bench QUICK=1 takes two minutes
 nightly: setup ## the tests with ten times the random runs
 	EARNEST_TEST_PROFILE=nightly $(PYTEST) --timeout 3600 $(TESTS)
 
-docs: setup ## regenerate what is generated: schema.sql, docs/states.md, docs/reference
+docs: setup ## regenerate what is generated: schema.sql, docs, the API's examples
 	$(PY) -m earnest docs
 
 pins: setup ## compile requirements/*.txt anew from the *.in files (needs the network)

@@ -28,7 +28,8 @@ LAYERS = {
     "actions": 4,
 } | dict.fromkeys(("web", "marketplace", "partner", "hooks", "console", "checkout", "worker"), 5)
 COMPOSITION = {
-    "__main__", "app", "cli", "database", "demo", "diagnosis", "doctor", "generated", "reports",
+    "__main__", "app", "cli", "database", "demo", "diagnosis", "doctor", "generated", "recording",
+    "reports",
     "serving", "settings", "supervisor",
 }  # fmt: skip
 PROVIDERS_SEE = ("earnest.domain.money", "earnest.errors", "earnest.providers")

@@ -262,7 +262,7 @@ def statement(
 
 @app.command
 def docs() -> None:
-    """Regenerate what is generated: schema.sql and docs/reference (in a checkout)."""
+    """Regenerate what is generated: schema.sql, docs, the API's examples (in a checkout)."""
     from earnest import generated
 
     for path in generated.write_all(_say):

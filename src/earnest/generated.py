@@ -4,18 +4,32 @@ Invariant: each text is a pure function of the code, so a test can tell a stale 
 """
 
 import asyncio
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
+import msgspec
+import uvicorn
+
+from earnest.actions.accounts import create_admin
+from earnest.app import build_app, sandbox_webhook_secret
 from earnest.domain.rules import RULES
-from earnest.settings import settings_reference
+from earnest.recording.recorder import Recorder
+from earnest.recording.scenario import PASSWORD, Scenario, email
+from earnest.serving import server_config
+from earnest.settings import Settings, settings_reference
+from earnest.store.db import Pool
 from earnest.store.embedded import Embedded
 from earnest.store.limits import limits_reference
 from earnest.store.migrate import MIGRATIONS, dump_schema, migrate
+from earnest.web.openapi import EXAMPLES
+from earnest.web.operations import operations
 
 CHECKOUT = Path(__file__).parent.parent.parent
 SCHEMA = MIGRATIONS / "schema.sql"
+_NO_SECRET = b"a key for a server of one minute"
 
 SETTINGS_HEAD = """\
 # Settings
@@ -109,6 +123,30 @@ def write_all(report: Callable[[str], None]) -> Iterator[Path]:
         try:
             asyncio.run(migrate(database.owner_dsn))
             SCHEMA.write_text(dump_schema(database.owner_dsn), "utf-8")
+            EXAMPLES.write_bytes(asyncio.run(record_examples(database.app_dsn)))
         finally:
             database.release()
     yield SCHEMA
+    yield EXAMPLES
+
+
+async def record_examples(database_url: str) -> bytes:
+    """The scenario told to a server on this empty, migrated database; as it is kept in
+    `examples.json`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    settings = Settings(database_url=database_url, secret_key=_NO_SECRET, public_url=url)
+    pool = Pool(database_url)
+    await create_admin(pool, email("olga"), PASSWORD, "Olga")
+    app = build_app(settings, pool)
+    server = uvicorn.Server(server_config(settings, app))
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
+            recorder = Recorder(http, operations(app.routes))
+            await Scenario(recorder, sandbox_webhook_secret(settings)).tell()
+    finally:
+        server.should_exit = True
+        await serving
+    compact = msgspec.json.encode(recorder.examples)
+    return msgspec.json.format(compact, indent=1) + b"\n"

@@ -132,7 +132,8 @@ def _in_query(one: Operation, examples: list[Example]) -> list[Description]:
     found = []
     for name in one.in_query:
         made = {"name": name, "in": "query", "required": False} | texts.QUERY[name]
-        shown = next((each.query[name] for each in examples if name in each.query), None)
+        accepted = (each.query for each in examples if each.status == one.status)
+        shown = next((query[name] for query in accepted if name in query), None)
         if shown is not None:
             number = made["schema"].get("type") == "integer"
             made["example"] = int(shown) if number and shown.isdigit() else shown

@@ -184,14 +184,22 @@ def _after(page: HostedPage) -> Response[str]:
 
 
 class Payer(msgspec.Struct):
-    """What the payer does: an Outcome."""
+    """What the payer does: paid, failed, expired or unpaid."""
 
     outcome: str
 
 
-@post("/checkout/{session_id:str}/complete", status_code=200, request_class=EarnestRequest)
+@post(
+    "/checkout/{session_id:str}/complete",
+    status_code=200,
+    request_class=EarnestRequest,
+    include_in_schema=True,
+    refuses=(NotFound, Conflict, Refused),
+    operation_id="complete_checkout",
+    tags=["Sandbox"],
+)
 async def complete(session_id: FromPath[str], data: JSONBody[Payer], state: State) -> Completion:
-    """`{"outcome"}` -> `{"id", "outcome", "delivered"}`, after the first delivery attempt.
+    """Be the payer. `delivered`: the event has reached the webhook before this answer.
 
     Raises what the guard and `SandboxProvider.complete` raise.
     """

@@ -1,0 +1,1 @@
+"""How the examples of the API's description are made: a scenario, told and recorded."""
