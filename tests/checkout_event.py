@@ -140,3 +140,9 @@ async def rows(cast: Cast, sql: str) -> list[tuple[Any, ...]]:
     pool: Pool = cast.app.state.pool
     async with pool.connection() as conn:
         return [tuple(row) for row in await conn.fetch(sql)]
+
+
+async def assert_unpaid(life: Life) -> None:
+    """Nothing was booked, and the very event that was refused still works afterwards."""
+    assert (await life.seen())["escrowPaid"] is False
+    assert (await life.proof())["transfers"] == []
