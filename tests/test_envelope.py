@@ -192,6 +192,7 @@ def written() -> Iterator[io.BytesIO]:
 
 
 def lines(written: io.BytesIO) -> list[dict[str, Any]]:
+    logs.flush()
     return [json.loads(line) for line in written.getvalue().splitlines()]
 
 

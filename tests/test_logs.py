@@ -171,8 +171,11 @@ def test_no_line_of_any_process_holds_what_anybody_sent(data_dir: Path) -> None:
         story.canaries.append(token)
         failed = story.live({"Authorization": f"Bearer {token}"})
         story.knock()
-    serve.family()[0].kill()
     deadline = time.monotonic() + 30
+    while not all(f'"process":"api {number}"' in serve.log.read_text() for number in (1, 2)):
+        assert time.monotonic() < deadline
+        httpx.get(f"{url}/healthz")  # a new connection, which either process may take
+    serve.family()[0].kill()
     while "ended with exit code" not in serve.log.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -6,6 +6,7 @@ we write, the one spelling of the signature, every claim present and of its type
 longer than we give. Invariant: a token that `read` returns the claims of was issued here.
 """
 
+import functools
 import hashlib
 import hmac
 import secrets
@@ -26,6 +27,8 @@ REFRESH_COOKIE = "refreshToken"
 REFRESH_SECONDS = 7 * 24 * 3600
 CLOCK_LEEWAY_SECONDS = 5
 TOKEN_CHARACTERS_MAX = 1_024
+KNOWN_MAX = 2_048
+"""Tokens that are remembered as verified, a kilobyte each."""
 
 
 class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +59,8 @@ class Tokens:
         self._key = key
         self._typ = typ
         self.lifetime_seconds = lifetime_seconds
+        # A token comes again and again: what cannot change about it is verified once.
+        self._known = functools.lru_cache(maxsize=KNOWN_MAX)(self._verify)
 
     def issue(self, party: PublicId, role: Role, generation: int, jti: str = "") -> str:
         """A token for `party`, valid from now until that generation of its tokens is over."""
@@ -76,6 +81,14 @@ class Tokens:
 
     def read(self, token: str) -> Claims:
         """The claims of a token that we issued and that is still valid; else InvalidToken."""
+        claims = self._known(token)
+        now = time.time()
+        if claims.iat > now + CLOCK_LEEWAY_SECONDS or claims.exp <= now:
+            raise InvalidToken
+        return claims
+
+    def _verify(self, token: str) -> Claims:
+        """The claims of a token that we issued, whatever the time is; else InvalidToken."""
         signed, _, signature = token.rpartition(".")
         header, _, payload = signed.partition(".")
         if header != _HEADER or len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
@@ -90,10 +103,7 @@ class Tokens:
             raise InvalidToken from None
         if msgspec.json.encode(claims) != raw:
             raise InvalidToken  # signed, but not as we write: a claim twice, 1.0 for 1
-        now = time.time()
         if claims.typ != self._typ or not claims.jti:
-            raise InvalidToken
-        if claims.iat > now + CLOCK_LEEWAY_SECONDS or claims.exp <= now:
             raise InvalidToken
         if claims.exp - claims.iat > self.lifetime_seconds:
             raise InvalidToken
