@@ -176,14 +176,14 @@ def _curl(document: Description, path: str, method: str, one: Description) -> st
     for each in one["parameters"]:
         if each["in"] == "path" and "example" in each:
             url = url.replace(f"{{{each['name']}}}", each["example"])
-    words = ["curl", *(["-X", method] if method != "GET" else []), shlex.quote(url)]
+    words = [f"curl {'' if method == 'GET' else f'-X {method} '}{shlex.quote(url)}"]
     if any("accessToken" in each for each in one["security"]) and {} not in one["security"]:
         words.append('-H "Authorization: Bearer $TOKEN"')
     body = one.get("requestBody", {}).get("content", {}).get("application/json", {})
     for each in list(body.get("examples", {}).values())[:1]:
         words.append("-H 'Content-Type: application/json'")
         words.append(f"-d {shlex.quote(json.dumps(each['value'], ensure_ascii=False))}")
-    return " ".join(words)
+    return " \\\n  ".join(words)
 
 
 def _fields(schema: Description) -> list[Field]:

@@ -1,5 +1,6 @@
 """What the description says in sentences: the ground rules, tags, headers, parameters."""
 
+import re
 from typing import Any
 
 from earnest.domain.job import Level
@@ -190,7 +191,10 @@ QUERY: Description = {
 
 def summary_of(one: Operation) -> tuple[str, str]:
     """The first sentence of the handler's docstring, and all of it, with who may call."""
-    paragraphs = [" ".join(part.split()) for part in (one.handler.fn.__doc__ or "").split("\n\n")]
+    told = re.sub(
+        r"\A(C[0-9]+: )?(.)", lambda found: found[2].upper(), one.handler.fn.__doc__ or ""
+    )
+    paragraphs = [" ".join(part.split()) for part in told.split("\n\n")]
     summary = paragraphs[0].partition(". ")[0].rstrip(".")
     text = "\n\n".join([*paragraphs, _who(one)])
     if one.alias_of:
