@@ -1,6 +1,7 @@
 """An answer that leaves in one piece is the answer that uvicorn would have sent in two."""
 
 import asyncio
+import contextlib
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -42,7 +43,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+@contextlib.asynccontextmanager
 async def serve(protocol: Any, config_class: Any) -> AsyncIterator[int]:
+    """The port of a server of `application`."""
     listening = socket.create_server(("127.0.0.1", 0))
     config = config_class(application, http=protocol, log_config=None, access_log=False)
     server = _Server(config)
@@ -54,13 +57,13 @@ async def serve(protocol: Any, config_class: Any) -> AsyncIterator[int]:
 
 @pytest.fixture
 async def ours() -> AsyncIterator[int]:
-    async for port in serve(BoundedProtocol, ServerConfig):
+    async with serve(BoundedProtocol, ServerConfig) as port:
         yield port
 
 
 @pytest.fixture
 async def uvicorns() -> AsyncIterator[int]:
-    async for port in serve(HttpToolsProtocol, uvicorn.Config):
+    async with serve(HttpToolsProtocol, uvicorn.Config) as port:
         yield port
 
 
@@ -123,7 +126,7 @@ async def test_a_whole_answer_is_one_write(path: str, writes: int) -> None:
             self.transport: Any = Counted(transport)
             seen.append(self.transport)
 
-    async for port in serve(Watched, ServerConfig):
+    async with serve(Watched, ServerConfig) as port:
         heard = await hear(port, ASK % (b"GET", path.encode(), LAST))
     assert len(seen[0].written) == writes
     assert re.sub(rb"date: [^\r]+", b"date: now", b"".join(seen[0].written)) == heard
