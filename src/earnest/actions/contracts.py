@@ -145,7 +145,7 @@ async def _carry_out(
     decide: Decide,
     render: Render,
 ) -> Reply:
-    asked = Asked(contract, actor.key, once)
+    asked = Asked(contract, actor, once)
 
     def decide_found(found: Found, ids: Ids) -> Change:
         if found.documented is None or found.business is None:

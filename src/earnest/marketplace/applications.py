@@ -109,7 +109,7 @@ async def apply_job(request: EarnestRequest, job_id: FromPath[str]) -> Response[
         made = await applications.apply(conn, job, _party(caller))
         return reply(201, Applied("Application has been sent", document(made)))
 
-    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
+    return respond(await carry_out(request.app.state.core, caller, wanted, work))
 
 
 @delete(
@@ -135,7 +135,7 @@ async def cancel_application(
         await applications.withdraw(conn, application_id, caller.key)
         return reply(200, Message("Application has been cancelled"))
 
-    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
+    return respond(await carry_out(request.app.state.core, caller, wanted, work))
 
 
 @get("/applied-jobs", access=only(Role.FREELANCER))

@@ -61,7 +61,7 @@ async def _change(
     async def work(conn: asyncpg.Connection) -> Any:
         return reply(status, LabelSaved(True, message, _document(await change(conn))))
 
-    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
+    return respond(await carry_out(request.app.state.core, caller, wanted, work))
 
 
 def _document(label: Label) -> LabelDocument:

@@ -279,7 +279,7 @@ async def view_contract(
 ) -> Response[ContractShown]:
     """C9: one contract with its job and both people."""
     who = await viewer(request)
-    asked = Asked(parse_public_id(contract_id, "contractId"), who.key if who else 0)
+    asked = Asked(parse_public_id(contract_id, "contractId"), who)
     found = await request.app.state.core.loads.contract(asked)
     if who is not None:
         require_active(found.caller, who)

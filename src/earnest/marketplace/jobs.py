@@ -156,7 +156,7 @@ async def create_job(request: EarnestRequest, data: JSONBody[JobFields]) -> Resp
         job = await jobs.create(conn, caller.key, draft)
         return reply(200, JobSaved("Job has been updated", plain(job)))
 
-    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
+    return respond(await carry_out(request.app.state.core, caller, wanted, work))
 
 
 @put(
@@ -186,7 +186,7 @@ async def update_job(
         changed = await jobs.update(conn, job, draft)
         return reply(200, JobSaved("Job has been updated", plain(changed)))
 
-    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
+    return respond(await carry_out(request.app.state.core, caller, wanted, work))
 
 
 # -- shapes ---------------------------------------------------------------------------------

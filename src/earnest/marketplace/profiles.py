@@ -178,7 +178,7 @@ async def update_client_profile(
         shown = _client(saved, Owner(caller.public_id, saved.owner.email))
         return reply(200, ClientProfileSaved("Profile has been updated", shown))
 
-    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
+    return respond(await carry_out(request.app.state.core, caller, wanted, work))
 
 
 def _client(profile: ClientProfile, owner: Owner) -> ClientProfileDocument:
@@ -234,7 +234,7 @@ async def update_freelancer_profile(
         shown = _freelancer(saved, Owner(caller.public_id, saved.owner.email))
         return reply(200, FreelancerProfileSaved("Profile has been updated", shown))
 
-    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
+    return respond(await carry_out(request.app.state.core, caller, wanted, work))
 
 
 async def _changed(

@@ -73,7 +73,7 @@ async def freelancer_proof(request: EarnestRequest, contract_id: FromPath[str]) 
 
 
 async def _proof_for(request: EarnestRequest, caller: Actor, contract_id: str) -> MoneyProof:
-    asked = Asked(parse_public_id(contract_id, "contractId"), caller.key)
+    asked = Asked(parse_public_id(contract_id, "contractId"), caller)
     found = await request.app.state.core.loads.contract(asked)
     require_active(found.caller, caller)
     if found.documented is None:

@@ -96,7 +96,7 @@ async def rate_freelancer(
         shown = _document(made, made.client.public_id)
         return reply(201, ReviewSaved("Review has been added", shown))
 
-    return respond(await carry_out(request.app.state.pool, caller, wanted, work))
+    return respond(await carry_out(request.app.state.core, caller, wanted, work))
 
 
 @get("/show-reviews/{freelancer_id:str}", access=READERS)

@@ -104,7 +104,7 @@ async def create_admin(request: EarnestRequest, data: JSONBody[NewAdmin]) -> Res
         shown = document(await people.get(conn, made))
         return reply(201, UserSaved(True, "Admin has been created", shown))
 
-    return respond(await carry_out(state.pool, caller, wanted, work))
+    return respond(await carry_out(state.core, caller, wanted, work))
 
 
 def _routes(role: Role) -> list[HTTPRouteHandler]:
@@ -142,7 +142,7 @@ def _routes(role: Role) -> list[HTTPRouteHandler]:
             changed = await people.set_status(conn, caller, role, user, status)
             return reply(200, UserSaved(True, message, document(changed)))
 
-        return respond(await carry_out(request.app.state.pool, caller, wanted, work))
+        return respond(await carry_out(request.app.state.core, caller, wanted, work))
 
     @put(f"/block-{role}/{{user_id:str}}", refuses=_BLOCK_REFUSES[role])
     @called(f"block_{role}", f"Keep this {role} out, from their next request on.")

@@ -55,12 +55,6 @@ class Login(msgspec.Struct, frozen=True):
     password_hash: str
 
 
-ACCOUNT = """
-SELECT login.status, login.token_generation FROM login
-INNER JOIN party ON login.party_id = party.id
-WHERE login.party_id = $1 AND party.public_id = $2
-"""
-
 FIND = """
 SELECT
     p.id AS key,
@@ -169,12 +163,6 @@ def refuse_blocked(status: str) -> None:
     """Raises Forbidden unless `status` is Active."""
     if status != "Active":
         raise Forbidden("Your account is blocked")
-
-
-async def get_account(conn: asyncpg.Connection, actor: Actor) -> Account | None:
-    """The login of `actor`; None when there is no such login."""
-    row = await conn.fetchrow(ACCOUNT, actor.key, actor.public_id)
-    return None if row is None else Account(*row)
 
 
 async def find_party(conn: asyncpg.Connection, key: int) -> PublicId | None:

@@ -36,13 +36,13 @@ class Documented(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One contract, asked for by `caller` (a party's key, 0 for nobody), maybe once.
+    """One contract, asked for by `caller` (None for nobody in particular), maybe once.
 
     Without a contract: only where the caller's login stands.
     """
 
     contract: PublicId | None
-    caller: int = 0
+    caller: Actor | None = None
     once: Once | None = None
 
 
@@ -67,13 +67,16 @@ SELECT
     b.id, b.name, b.currency, b.settings,
     l.status, l.token_generation, k.request_hash, k.status, k.reply, business_now()
 FROM unnest(
-    (SELECT $1::bigint[]), (SELECT $2::text[]), (SELECT $3::bigint[]), (SELECT $4::bytea[])
+    (SELECT $1::bigint[]), (SELECT $2::text[]),
+    (SELECT $3::bigint[]), (SELECT $4::text[]),
+    (SELECT $5::bytea[])
 )
-    WITH ORDINALITY AS q (id, public_id, caller, scope, position)
+    WITH ORDINALITY AS q (id, public_id, caller_id, caller_public_id, scope, position)
 LEFT JOIN contract_document AS d
     ON (d.contract).id = q.id AND (d.contract).public_id = q.public_id
 LEFT JOIN business AS b ON b.id = (d.contract).business_id
-LEFT JOIN login AS l ON l.party_id = q.caller
+LEFT JOIN party AS who ON who.id = q.caller_id AND who.public_id = q.caller_public_id
+LEFT JOIN login AS l ON l.party_id = who.id
 LEFT JOIN idempotency_key AS k ON k.scope = q.scope
 ORDER BY q.position
 """
@@ -107,7 +110,7 @@ class Loads:
 
     async def account(self, caller: Actor) -> Account | None:
         """Where the login of `caller` stands now; loaded together with what others ask for."""
-        return (await self._together(Asked(None, caller.key))).caller
+        return (await self._together(Asked(None, caller))).caller
 
     async def _load(self, batch: Sequence[Asked]) -> list[Found]:
         async with self._pool.connection() as conn:
@@ -115,7 +118,8 @@ class Loads:
                 LOAD,
                 [key_of(asked.contract) if asked.contract else 0 for asked in batch],
                 [asked.contract for asked in batch],
-                [asked.caller for asked in batch],
+                [asked.caller.key if asked.caller else 0 for asked in batch],
+                [asked.caller.public_id if asked.caller else "" for asked in batch],
                 [asked.once.scope if asked.once else NO_SCOPE for asked in batch],
             )
         return [

@@ -65,8 +65,9 @@ LEFT JOIN LATERAL (
     ORDER BY (q.seller_id = seller.id) DESC, (q.state = 'parked'), q.id
     LIMIT 1
 ) AS p ON TRUE
-LEFT JOIN login AS l ON l.party_id = $5
-LEFT JOIN idempotency_key AS k ON k.scope = $6
+LEFT JOIN party AS who ON who.id = $5 AND who.public_id = $6
+LEFT JOIN login AS l ON l.party_id = who.id
+LEFT JOIN idempotency_key AS k ON k.scope = $7
 """
 
 
@@ -82,6 +83,7 @@ async def load_job(
             key_of(freelancer),
             freelancer,
             caller.key,
+            caller.public_id,
             once.scope if once else NO_SCOPE,
         )
     assert row is not None
@@ -222,8 +224,9 @@ SELECT
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN payment AS p ON p.id = $1 AND p.public_id = $2
 LEFT JOIN party AS buyer ON buyer.id = p.buyer_id
-LEFT JOIN login AS l ON l.party_id = $3
-LEFT JOIN idempotency_key AS k ON k.scope = $4
+LEFT JOIN party AS who ON who.id = $3 AND who.public_id = $4
+LEFT JOIN login AS l ON l.party_id = who.id
+LEFT JOIN idempotency_key AS k ON k.scope = $5
 """
 
 
@@ -233,7 +236,12 @@ async def load_payment(
     """One payment by its public id."""
     async with pool.connection() as conn:
         row = await conn.fetchrow(
-            LOAD_PAYMENT, key_of(payment), payment, caller.key, once.scope if once else NO_SCOPE
+            LOAD_PAYMENT,
+            key_of(payment),
+            payment,
+            caller.key,
+            caller.public_id,
+            once.scope if once else NO_SCOPE,
         )
     assert row is not None
     return FoundPayment(

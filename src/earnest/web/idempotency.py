@@ -13,10 +13,11 @@ import asyncpg
 import msgspec
 from litestar import MediaType, Request, Response
 
+from earnest.actions.core import Core
 from earnest.domain.party import Actor
 from earnest.errors import InvalidField
-from earnest.store import accounts, idempotency
-from earnest.store.db import Pool
+from earnest.store import idempotency
+from earnest.store.accounts import require_active
 from earnest.store.idempotency import Once, Reply
 from earnest.web.wire import WireResponse, encode
 
@@ -70,7 +71,7 @@ def respond(reply: Reply) -> Response[Any]:
 
 
 async def carry_out(
-    pool: Pool,
+    core: Core,
     caller: Actor,
     wanted: Once | None,
     work: Callable[[asyncpg.Connection], Awaitable[Reply]],
@@ -83,8 +84,8 @@ async def carry_out(
     Requests with the same key queue behind a lock that ends with the transaction, so that the
     second one finds the record of the first.
     """
-    async with pool.connection() as conn, conn.transaction():
-        accounts.require_active(await accounts.get_account(conn, caller), caller)
+    require_active(await core.loads.account(caller), caller)
+    async with core.pool.connection() as conn, conn.transaction():
         if wanted is None:
             return await work(conn)
         await conn.execute(LOCK, int.from_bytes(wanted.scope[:8], "big", signed=True))

@@ -16,6 +16,7 @@ import msgspec
 from earnest.errors import EarnestError, TooMany, Unavailable, code_of
 from earnest.web import openapi_texts as texts
 from earnest.web.auth import PUBLIC
+from earnest.web.guard import BodyTooLarge
 from earnest.web.idempotency import HEADER as KEY_HEADER
 from earnest.web.operations import Operation, Refusals
 from earnest.web.problems import MEDIA_TYPE, Problem, body_of
@@ -186,7 +187,8 @@ def _success(one: Operation, schemas: dict[Any, Any], examples: list[Example]) -
 def _problem(status: int, refusals: Refusals, examples: Iterable[Example] = ()) -> Description:
     """The answer with this status: the shape of every problem, and exactly these codes."""
     codes = [code_of(one) for one in refusals]
-    headers = ["X-Request-Id", "Cache-Control"]
+    # Who announces too large a body is refused by the connection, before there is a request.
+    headers = [] if status == BodyTooLarge.status else ["X-Request-Id", "Cache-Control"]
     if status == 401:
         headers.append("WWW-Authenticate")
     if any(issubclass(one, (TooMany, Unavailable)) for one in refusals):
