@@ -6,7 +6,7 @@
 
 It covers every row of every business table and what the sandbox provider was asked for. Tables
 are read from the catalogue: a table is watched from the day it exists. Sign-in counters, sessions
-and mail are not business: a refused login may count itself.
+and mail are not business: a refused login may count itself. `doors` looks at them, too (check S).
 """
 
 from earnest.store.db import Pool
@@ -51,3 +51,29 @@ async def digest(pool: Pool) -> str:
     """A text that changes when any business row does."""
     tables = await rows_by_table(pool)
     return "\n".join(f"{name} {tables[name]}" for name in sorted(tables))
+
+
+# Tries of a code are counted down by each wrong one.
+DOORS = """
+SELECT string_agg(door, chr(10) ORDER BY door)
+FROM (
+    SELECT 'login ' || l::text AS door FROM login AS l
+    UNION ALL
+    SELECT 'session ' || s::text FROM session AS s
+    UNION ALL
+    SELECT 'refresh_token ' || r::text FROM refresh_token AS r
+    UNION ALL
+    SELECT 'password_reset ' || p::text FROM password_reset AS p
+    UNION ALL
+    SELECT 'known_address ' || k::text FROM known_address AS k
+    UNION ALL
+    SELECT 'registration ' || (to_jsonb(r) - 'tries_left')::text FROM registration AS r
+) AS doors
+"""
+
+
+async def doors(pool: Pool) -> str:
+    """All business rows, and all that lets people in but for its counters (check S)."""
+    async with pool.connection() as conn:
+        ways_in = await conn.fetchval(DOORS)
+    return f"{await digest(pool)}\n{ways_in}"

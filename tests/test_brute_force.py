@@ -8,6 +8,7 @@ import httpx
 import pytest
 from litestar import Litestar
 
+from digest import doors
 from earnest.store.db import Pool
 from earnest.store.limits import CODE, LOGIN, LOGIN_ACCOUNT, LOGIN_ADDRESS, Charge
 from refusals import blocked
@@ -54,7 +55,9 @@ def others(code: str, count: int) -> list[str]:
 async def test_it_looks_at_five_codes_of_a_hundred_at_once(
     app: Litestar, pool: Pool, code: str
 ) -> None:
+    before = await doors(pool)
     answers = await asyncio.gather(*(confirm(app, each) for each in others(code, 100)))
+    assert await doors(pool) == before
     assert {answer.status_code for answer in answers} == {400, 429}
     texts = Counter(answer.json()["error"] for answer in answers)
     assert texts[WRONG_CODE] == 5
@@ -128,7 +131,8 @@ async def test_it_counts_no_try_when_the_queue_for_hashing_is_full(
 
 
 @pytest.mark.abuse(110)
-async def test_it_looks_at_a_handful_of_a_thousand_passwords(cast: Cast) -> None:
+async def test_it_looks_at_a_handful_of_a_thousand_passwords(cast: Cast, pool: Pool) -> None:
+    before = await doors(pool)
     with counted_hashing() as hashing:
         found: Counter[int] = Counter()
         for at in range(0, 1_000, 50):
@@ -144,6 +148,7 @@ async def test_it_looks_at_a_handful_of_a_thousand_passwords(cast: Cast) -> None
     # One more for every minute that this took.
     assert LOGIN.burst <= hashing.verified <= LOGIN.burst + 3
     assert found == {404: hashing.verified, 429: 1_000 - hashing.verified}
+    assert await doors(pool) == before
     right = await try_login(cast.app, cast.bob.email, address="192.0.2.1")
     assert right.status_code == 200
 
@@ -214,9 +219,13 @@ async def test_it_takes_one_argon2_run_whoever_registers(cast: Cast, api: Caller
     ["Ab1$x", "A" * 1_000_000, "Aa1$" * 33, "Password1!", "P@$$w0rd", "Welcome@2026", "1qaz@WSX"],
     ids=["five characters", "a million", "over 128 bytes", "common", "cased", "dated", "keys"],
 )
-async def test_it_hashes_no_password_that_cannot_be(cast: Cast, api: Caller, password: str) -> None:
+async def test_it_hashes_no_password_that_cannot_be(
+    cast: Cast, api: Caller, pool: Pool, password: str
+) -> None:
+    before = await doors(pool)
     with counted_hashing() as hashing:
         answer = await api.post("/api/auth/register", json=CAROL | {"password": password})
     problem(answer, 413 if len(password) > 64 * 1024 else 400)
     assert (hashing.hashed, hashing.verified) == (0, 0)
+    assert await doors(pool) == before
     assert await letters_to(api, CAROL["email"]) == []
