@@ -9,6 +9,7 @@ import pytest
 
 from earnest.app import build_app
 from earnest.store.db import Pool
+from earnest.store.limits import LOGIN_ACCOUNT, Charge
 from refusals import SET_STATUS, blocked
 from signing import Hashing, counted_hashing, letters_to, sign_in, try_login
 from web import PASSWORD, Caller, Cast, caller, make_settings, problem
@@ -149,6 +150,18 @@ async def test_it_lets_in_who_had_tried_in_vain(cast: Cast, api: Caller) -> None
     problem(await try_login(cast.app, cast.bob.email, NEW), 429)
     assert (await reset(api, await forget(api, cast.bob.email))).status_code == 200
     assert (await try_login(cast.app, cast.bob.email, NEW)).status_code == 200
+
+
+async def test_it_lets_the_owner_in_at_a_new_address_while_many_guess(cast: Cast) -> None:
+    new, attacker = "192.0.2.1", "198.51.100.7"
+    limits = cast.app.state.gate.limits
+    for _ in range(LOGIN_ACCOUNT.burst):
+        await limits.charge(Charge(LOGIN_ACCOUNT, (cast.bob.email,)))
+    problem(await try_login(cast.app, cast.bob.email, address=new), 429)
+    async with caller(cast.app, address=new) as bob:
+        assert (await reset(bob, await forget(bob, cast.bob.email))).status_code == 200
+    problem(await try_login(cast.app, cast.bob.email, NEW, address=attacker), 429)
+    assert (await try_login(cast.app, cast.bob.email, NEW, address=new)).status_code == 200
 
 
 @pytest.mark.parametrize(

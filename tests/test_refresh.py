@@ -131,6 +131,27 @@ async def test_it_ends_the_access_tokens_of_the_family_too(
     assert await elsewhere.refreshes()
 
 
+async def test_it_names_nobody_by_a_token_that_was_exchanged_long_ago(
+    cast: Cast, api: Caller, pool: Pool
+) -> None:
+    """A cookie alone reads and signs out everywhere; an old one does neither."""
+    old = await sign_in(api, cast.bob)
+    _, current = await refresh(api, old)
+    profile = f"/api/freelancer/profile/get-profile/{cast.bob.id}"
+    seen = []
+    for seconds, token in ((29, old), (2, old), (0, current)):
+        async with pool.connection() as conn:
+            await conn.execute(AGE, seconds)
+        answer = await api.get(profile, headers={"cookie": f"refreshToken={token}"})
+        assert answer.status_code == 200
+        seen.append(cast.bob.email in answer.text)
+    assert seen == [True, False, True]
+    everywhere = "/api/auth/logout-all"
+    problem(await api.post(everywhere, headers={"cookie": f"refreshToken={old}"}), 401)
+    answer = await api.post(everywhere, headers={"cookie": f"refreshToken={current}"})
+    assert answer.status_code == 200
+
+
 async def test_it_notices_reuse_once_however_often_it_happens(
     cast: Cast, api: Caller, pool: Pool
 ) -> None:

@@ -82,6 +82,26 @@ async def test_it_tells_only_the_mailbox_that_an_address_is_taken(cast: Cast, ap
     assert letters[0]["code"] is None
 
 
+async def test_it_takes_wrong_codes_for_a_taken_address_as_for_a_free_one(
+    cast: Cast, api: Caller
+) -> None:
+    """Otherwise whoever registers with somebody's address could tell by typing a code."""
+    heard = []
+    for email in (cast.alice.email, "free@example.com"):
+        registered = CAROL | {"email": email}
+        assert (await api.post("/api/auth/register", json=registered)).status_code == 200
+        again = await api.post("/api/auth/resend-otp", json={"email": email})
+        assert (again.status_code, again.json()) == (200, {"message": "OTP has been sent"})
+        sent = {"email": email, "otp": "12345x", "userData": registered}
+        answers = [await api.post("/api/auth/verify-otp", json=sent) for _ in range(6)]
+        heard.append([(answer.status_code, answer.text) for answer in answers])
+    assert heard[0] == heard[1]
+    assert len(set(heard[0])) == 2, "five wrong codes, and then none is taken"
+    letters = (await api.get("/sandbox/mailbox", params={"to": cast.alice.email})).json()
+    assert [letter["subject"] for letter in letters] == ["You already have an account"] * 2
+    assert (await api.post("/api/auth/login", json=CAROL | {"email": cast.alice.email})).is_success
+
+
 @pytest.mark.abuse(107)
 async def test_it_makes_no_administrators(api: Caller, pool: Pool) -> None:
     """Whatever is sent, wherever (row 107): there is no admin, nor a registration of one."""

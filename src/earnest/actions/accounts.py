@@ -10,6 +10,7 @@ import hmac
 import re
 import secrets
 
+import asyncpg
 import msgspec
 
 from earnest.actions.passwords import Passwords, check_rule
@@ -94,7 +95,9 @@ async def register(
 ) -> None:
     """Mail a code to `email`; whoever has an account there already is told so by the same way.
 
-    Raises InvalidField, Forbidden for the role admin, TooMany.
+    For a taken address a registration is kept too, whose code nobody has: so that wrong codes
+    are counted and answered as everywhere else. Raises InvalidField, Forbidden for the role
+    admin, TooMany.
     """
     if role is Role.ADMIN:
         raise Forbidden
@@ -102,15 +105,11 @@ async def register(
     check_rule(password)
     async with gate.limits.charged(*letter_charges(canonical, address)):
         password_hash = await gate.passwords.hash(password)
-        code = _new_code()
-        code_hash = _code_hash(gate.code_key, canonical, code)
-        wanted = Registration(email, canonical, name, role, password_hash, code_hash)
         async with gate.pool.connection() as conn, conn.transaction():
-            if await accounts.exists(conn, canonical):
-                await mail.queue(conn, _letter_already_there(email, canonical))
-            else:
-                await accounts.register(conn, wanted)
-                await mail.queue(conn, _letter_with_code(email, canonical, code))
+            code_hash, letter = await _answer_to(gate, conn, email, canonical)
+            wanted = Registration(email, canonical, name, role, password_hash, code_hash)
+            await accounts.register(conn, wanted)
+            await mail.queue(conn, letter)
 
 
 async def resend_code(gate: Gate, address: str, *, email: str) -> None:
@@ -119,13 +118,15 @@ async def resend_code(gate: Gate, address: str, *, email: str) -> None:
     Raises InvalidField, TooMany.
     """
     canonical = canonical_email(email)
-    async with gate.limits.charged(*letter_charges(canonical, address)):
-        code = _new_code()
-        code_hash = _code_hash(gate.code_key, canonical, code)
-        async with gate.pool.connection() as conn, conn.transaction():
-            recipient = await accounts.replace_code(conn, canonical, code_hash)
-            if recipient is not None:
-                await mail.queue(conn, _letter_with_code(recipient, canonical, code))
+    async with (
+        gate.limits.charged(*letter_charges(canonical, address)),
+        gate.pool.connection() as conn,
+        conn.transaction(),
+    ):
+        code_hash, letter = await _answer_to(gate, conn, email, canonical)
+        recipient = await accounts.replace_code(conn, canonical, code_hash)
+        if recipient is not None:
+            await mail.queue(conn, msgspec.structs.replace(letter, recipient=recipient))
 
 
 async def verify(
@@ -268,6 +269,20 @@ async def _is_registered(gate: Gate, registration: Registration, password: str) 
 
 
 # -- codes and letters ----------------------------------------------------------------------
+
+
+async def _answer_to(
+    gate: Gate, conn: asyncpg.Connection, email: str, canonical: str
+) -> tuple[bytes, Letter]:
+    """The hash of a code for whoever registers, and the letter to them.
+
+    Where there is an account already, no code has that hash.
+    """
+    if await accounts.exists(conn, canonical):
+        return secrets.token_bytes(32), _letter_already_there(email, canonical)
+    code = _new_code()
+    letter = _letter_with_code(email, canonical, code)
+    return _code_hash(gate.code_key, canonical, code), letter
 
 
 def _new_code() -> str:

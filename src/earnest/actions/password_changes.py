@@ -100,6 +100,8 @@ async def reset_password(gate: Gate, address: str, *, token: str, new: str, conf
                 raise ResetTokenInvalid
             if not await _replace(conn, found, new_hash, "password set anew", None):
                 raise ResetTokenInvalid
+            # They read the account's mail: no guessing from elsewhere keeps them out.
+            await gate.limits.remember(conn, canonical_email(found.email), address)
     # Whoever forgot it has tried in vain before, and may sign in now.
     await gate.limits.forgive(login_charge(canonical_email(found.email), address))
 

@@ -105,6 +105,7 @@ FROM refresh_token AS t
 INNER JOIN session AS s ON t.session_id = s.id
 INNER JOIN login AS l ON s.party_id = l.party_id
 WHERE t.id = $1 AND s.revoked_at IS NULL AND t.expires_at > now() AND l.status = 'Active'
+AND (t.rotated_at IS NULL OR t.rotated_at >= now() - make_interval(secs => $2))
 """
 
 PURGE = "DELETE FROM refresh_token WHERE expires_at < now() - INTERVAL '1 day'"
@@ -187,8 +188,8 @@ async def close(conn: asyncpg.Connection, token_id: str) -> None:
 
 async def generation(conn: asyncpg.Connection, token_id: str) -> int | None:
     """The generation of its owner's tokens while this one may name its owner, who must not be
-    blocked; None afterwards."""
-    found: int | None = await conn.fetchval(ALIVE, _uuid(token_id))
+    blocked; None afterwards, and once it has been exchanged for longer than the grace."""
+    found: int | None = await conn.fetchval(ALIVE, _uuid(token_id), GRACE_SECONDS)
     return found
 
 
