@@ -14,6 +14,7 @@ from earnest.app import build_app
 from earnest.domain.party import Role
 from earnest.settings import Settings
 from earnest.store.db import Pool
+from earnest.web.envelope import HEADERS
 from earnest.web.origins import origin_of
 from life import accepted
 from web import PASSWORD, Caller, Cast, caller, make_settings, problem, sign_up
@@ -339,6 +340,28 @@ async def test_it_is_so_on_a_real_socket_too(wire: Wire) -> None:
     said = f"OPTIONS /nothing HTTP/1.1\r\nHost: localhost\r\nOrigin: {CLIENT}\r\n"
     [heard] = await wire.say(f"{said}Access-Control-Request-Method: PUT\r\n\r\n".encode())
     assert (heard.status, heard.headers["access-control-allow-origin"]) == (204, CLIENT)
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ("Content-Length: 70000", 413),
+        ("Content-Length: 1\r\nContent-Length: 2", 400),
+        ("X-Long: " + "x" * 20_000, 431),
+    ],
+)
+async def test_the_client_reads_what_the_connection_refuses(
+    wire: Wire, more: str, status: int
+) -> None:
+    for origin in (CLIENT, "http://evil.example", None):
+        line = "" if origin is None else f"Origin: {origin}\r\n"
+        said = f"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\n{line}{more}\r\n\r\n"
+        [heard] = await wire.say(said.encode())
+        assert heard.status == status
+        readable_by = heard.headers.get("access-control-allow-origin")
+        assert readable_by == (CLIENT if origin == CLIENT else None)
+        for name, value in HEADERS:
+            assert heard.headers[name.decode()] == value.decode()
 
 
 async def state(pool: Pool) -> tuple[Any, ...]:

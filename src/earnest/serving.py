@@ -32,7 +32,9 @@ from earnest.providers.sandbox import SandboxProvider
 from earnest.settings import Settings
 from earnest.store.db import Pool
 from earnest.web.connection import LOOPBACK, BoundedProtocol, ServerConfig
+from earnest.web.envelope import headers_around
 from earnest.web.metrics import Metrics, share
+from earnest.web.origins import origin_of
 from earnest.worker import loop as worker_loop
 from earnest.worker.chores import chores_of
 
@@ -110,6 +112,8 @@ def server_config(settings: Settings, app: Litestar) -> ServerConfig:
     config.larger_bodies = {b"/webhook": EVENT_BYTES_MAX}
     config.connections_max = settings.connections_max
     config.proxies = settings.trusted_proxies
+    config.around = headers_around(is_https=settings.public_url.startswith("https://"))
+    config.client_origin = origin_of(settings.client_url).encode()
     return config
 
 

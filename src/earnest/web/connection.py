@@ -32,6 +32,7 @@ from earnest.web.last_words import (
     Refusal,
     send_broken,
 )
+from earnest.web.origins import readable_by
 
 HEAD_SECONDS_MAX = 4  # a client that needs longer is refused within five
 BODY_SECONDS_MAX = 10
@@ -55,13 +56,16 @@ class ServerConfig(uvicorn.Config):
     """Uvicorn's configuration, with what the protocol below needs to know.
 
     `hosts` are the names that requests may be for; `larger_bodies` are the paths that take more
-    than `BODY_BYTES_MAX`; `proxies` may hold more than their half of `connections_max`.
+    than `BODY_BYTES_MAX`; `proxies` may hold more than their half of `connections_max`. Refusals
+    have `around` them what all answers have, and pages of `client_origin` may read them.
     """
 
     hosts: frozenset[bytes] = LOOPBACK
     larger_bodies: Mapping[bytes, int] = {}
     connections_max: int = 1000
     proxies: tuple[str, ...] = ()
+    around: tuple[tuple[bytes, bytes], ...] = ()
+    client_origin: bytes = b""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -253,7 +257,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._held = None
         cycle.send = Answering(cycle)  # type: ignore[method-assign]
-        cycle.send_500_response = partial(send_broken, cycle)  # type: ignore[method-assign]
+        cycle.send_500_response = partial(  # type: ignore[method-assign]
+            send_broken, cycle, self.config.around
+        )
         super()._start_asgi_task(cycle, app)
 
     def _check_target(self) -> None:
@@ -337,7 +343,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if unanswered is not None:
             unanswered.keep_alive = False
             return
-        self.transport.write(refusal.answer(self.server_state.default_headers))
+        around = [*self.server_state.default_headers, *self.config.around]
+        origin = self.config.client_origin
+        if origin and (b"origin", origin) in (self.headers or ()):
+            around += readable_by(origin)
+        self.transport.write(refusal.answer(around))
         if self._peer_is_done or refusal is TOO_SLOW:
             self.transport.close()
         else:

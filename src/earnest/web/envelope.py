@@ -48,6 +48,12 @@ HEADERS: tuple[Header, ...] = (
 )
 STRICT_TRANSPORT: Header = (b"strict-transport-security", b"max-age=31536000")
 
+
+def headers_around(*, is_https: bool) -> tuple[Header, ...]:
+    """What is on every answer, the connection's refusals included."""
+    return (*HEADERS, STRICT_TRANSPORT) if is_https else HEADERS
+
+
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
@@ -72,7 +78,7 @@ class Envelope(Litestar):
         self._metrics = metrics
         self._client_names = ClientNames(client_key)
         self._trusted_proxies = trusted_proxies
-        self._headers = (*HEADERS, STRICT_TRANSPORT) if is_https else HEADERS
+        self._headers = headers_around(is_https=is_https)
         self._header_names = frozenset(name for name, _ in self._headers)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

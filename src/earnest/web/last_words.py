@@ -4,6 +4,7 @@ Invariant: whatever goes wrong before or around the application, the peer reads 
 shape that the application speaks.
 """
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import msgspec
@@ -21,16 +22,16 @@ class Refusal(msgspec.Struct, frozen=True):
     text: str
     headers: str = ""
 
-    def answer(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-        """A whole HTTP answer, after which the connection closes."""
+    def answer(self, around: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """A whole HTTP answer with the headers `around`, after which the connection closes."""
         body = self.body
         line = f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
-        defaults = b"".join(b"%s: %s\r\n" % each for each in default_headers)
+        others = b"".join(b"%s: %s\r\n" % each for each in around)
         head = (
             f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
             f"{self.headers}connection: close\r\n\r\n"
         )
-        return line.encode() + defaults + head.encode() + body
+        return line.encode() + others + head.encode() + body
 
     @property
     def body(self) -> bytes:
@@ -73,10 +74,13 @@ STOPPING = Refusal(
 BROKEN = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
 
 
-async def send_broken(cycle: RequestResponseCycle) -> None:
+async def send_broken(
+    cycle: RequestResponseCycle, around: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
     """What uvicorn says in plain text when even the application's own handler has failed."""
     body = BROKEN.body
     headers = [
+        *around,
         (b"content-type", MEDIA_TYPE.encode()),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),

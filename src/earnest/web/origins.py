@@ -68,18 +68,23 @@ def _is_loopback(origin: str) -> bool:
         return False  # not a URL at all
 
 
+def readable_by(client_origin: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer that the client's pages may read."""
+    return [
+        (b"access-control-allow-origin", client_origin),
+        (b"access-control-allow-credentials", b"true"),
+        (b"access-control-expose-headers", ANSWER_HEADERS),
+        (b"vary", b"Origin"),
+    ]
+
+
 class Origins:
     """The application as browsers may use it from the client's pages (CORS)."""
 
     def __init__(self, app: ASGIApp, client_origin: str) -> None:
         self._app = app
         self._client = client_origin.encode()
-        self._answer = [
-            (b"access-control-allow-origin", self._client),
-            (b"access-control-allow-credentials", b"true"),
-            (b"access-control-expose-headers", ANSWER_HEADERS),
-            (b"vary", b"Origin"),
-        ]
+        self._answer = readable_by(self._client)
         self._preflight = [
             (b"access-control-allow-origin", self._client),
             (b"access-control-allow-credentials", b"true"),
