@@ -191,6 +191,20 @@ async def test_the_rows_agree_with_what_the_routes_declare(app: Litestar) -> Non
             assert {ROLE_OF[letter] for letter in letters} | others == access.roles, route
 
 
+@pytest.mark.abuse(62)
+async def test_what_is_the_admins_is_the_admins_alone(app: Litestar) -> None:
+    """But for the labels that everybody may read, and the refund that a client may ask for."""
+    for route, access in routes(app):
+        if "/api/admin/" not in route:
+            continue
+        if route.startswith(("GET /api/admin/categories/", "GET /api/admin/skills/")):
+            assert access.is_read, route
+        elif "/refund-client/" in route:
+            assert access.roles == {Role.ADMIN, Role.CLIENT}, route
+        else:
+            assert access.roles == {Role.ADMIN}, route
+
+
 # -- the rows ---------------------------------------------------------------------------------
 
 

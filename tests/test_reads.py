@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from digest import digest
 from earnest.app import build_app
 from earnest.store.db import Pool
 from life import Life, accepted
@@ -230,8 +231,10 @@ def person(who: Caller) -> dict[str, str]:
 SECRETS = ("@example.com", "Too late", "No draft", "password", "argon2", "hash")
 
 
-async def test_strangers_see_names_and_ids_only(story: Story) -> None:
+@pytest.mark.abuse(64, 65)
+async def test_strangers_see_names_and_ids_only(story: Story, pool: Pool) -> None:
     cast = story.cast
+    before = await digest(pool)
     for who in (cast.anybody, cast.mallory, cast.mallet):
         for number, path in story.reads().items():
             answer = await who.get(path)
@@ -241,6 +244,7 @@ async def test_strangers_see_names_and_ids_only(story: Story) -> None:
             assert "phone" not in text
             if number not in ("C3", "C3 deployed"):
                 assert "Alice" in text, number
+    assert await digest(pool) == before
 
 
 async def test_the_parties_and_admins_see_everything(story: Story) -> None:
@@ -310,14 +314,24 @@ async def closed(story: Story, database: Any) -> AsyncIterator[Any]:
         yield made
 
 
+@pytest.mark.abuse(64, 65)
 async def test_it_answers_only_who_is_signed_in_where_that_is_wanted(
-    story: Story, closed: Any
+    story: Story, closed: Any, pool: Pool
 ) -> None:
     cast = story.cast
     async with caller(closed) as nobody:
+        before = await digest(pool)
         for path in story.reads().values():
             body = problem(await nobody.get(path), 401)
             assert body["error"] == "Access denied. No token provided."
+        for who in (cast.mallory, cast.mallet):
+            token = {"Authorization": who.headers["Authorization"]}
+            for path in story.reads().values():
+                answer = await nobody.get(path, headers=token)
+                assert answer.status_code == 200
+                assert cast.alice.email not in answer.text
+                assert cast.bob.email not in answer.text
+        assert await digest(pool) == before
         for who in (cast.alice, cast.bob, cast.mallory, cast.olga):
             token = {"Authorization": who.headers["Authorization"]}
             for path in story.reads().values():

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from conftest import TestDatabase
+from digest import digest
 from earnest.domain.party import Role
 from earnest.store.db import Pool
 from earnest.store.verify import verify
@@ -92,10 +93,16 @@ async def test_it_never_shows_a_hash_or_a_code(cast: Cast) -> None:
     async with pool.connection() as conn:
         secrets = [row[0] for row in await conn.fetch(SECRETS)]
     assert len(secrets) == 6
+    before = await digest(pool)
     for path in LISTS:
-        text = (await cast.olga.get(f"/api/admin/users/{path}")).text
-        assert [secret for secret in secrets if secret in text] == []
-        assert "argon2" not in text
+        for query in ("", "?search=example&page=1&limit=100", "?search=undefined"):
+            text = (await cast.olga.get(f"/api/admin/users/{path}{query}")).text
+            assert "@example.com" in text
+            assert [secret for secret in secrets if secret in text] == []
+            assert "argon2" not in text
+        for secret in ("$argon2", *(secret[:60] for secret in secrets)):
+            assert await users(cast.olga, path, search=secret) == [], "it was looked for in secrets"
+    assert await digest(pool) == before
 
 
 async def test_it_pages(cast: Cast) -> None:

@@ -1,5 +1,6 @@
 """What a client says of a job, read and checked against the catalog (spec 4.2)."""
 
+import re
 from datetime import date
 
 import asyncpg
@@ -18,6 +19,9 @@ from earnest.web.guard import Amount
 LEVELS = tuple(Level)
 SKILLS_MAX = 30
 ALL_REQUIRED = "All fields are required"
+_DAY = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?Z)?"
+)
 
 
 class JobFields(msgspec.Struct):
@@ -112,11 +116,11 @@ def _day(text: str | None, field: str, before: date | None) -> date | None:
         return before
     if given(text) is None:
         return None
-    day, separator, _ = text.partition("T")
+    written = _DAY.fullmatch(text)
     try:
-        if len(day) != 10 or not day.isascii() or (separator and not text.endswith("Z")):
+        if written is None:
             raise ValueError
-        return date.fromisoformat(day)
+        return date.fromisoformat(written[1])
     except ValueError:
         raise InvalidField(field, "must be a day, YYYY-MM-DD") from None
 
