@@ -4,6 +4,7 @@ Rows 79 to 86 of spec/abuse-cases.md. What genuine events do stands in test_webh
 """
 
 import hmac
+import io
 import json
 import time
 from collections.abc import Callable
@@ -17,7 +18,10 @@ from digest import digest
 from earnest.hooks.payments import EVENT_BYTES_MAX
 from earnest.providers import signature
 from life import post_event
+from test_envelope import lines, written
 from web import Cast, problem
+
+__all__ = ["written"]
 
 OTHER_SECRET = "whsec_live_0123456789abcdef"
 
@@ -63,7 +67,7 @@ def at(offset_seconds: int) -> Forge:
     )
 
 
-def written(pattern: str) -> Forge:
+def composed(pattern: str) -> Forge:
     """`pattern` with {t} for now and {v} for what signs exactly this spelling of the time."""
 
     def forge(cast: Cast, body: bytes) -> str:
@@ -87,9 +91,9 @@ FORGED: dict[str, Forge] = {
     "empty": lambda *_: "",
     "garbage": lambda *_: "garbage",
     "only commas": lambda *_: ",,,,",
-    "only v0": written("t={t},v0={v}"),
-    "no v1": written("t={t}"),
-    "empty v1": written("t={t},v1="),
+    "only v0": composed("t={t},v0={v}"),
+    "no v1": composed("t={t}"),
+    "empty v1": composed("t={t},v1="),
     "half of v1": lambda cast, body: at(0)(cast, body)[:-1],
     "upper case v1": lambda cast, body: str(at(0)(cast, body)).replace("t=", "T="),
     "wrong secret": lambda _, body: signature.sign(body, OTHER_SECRET, int(time.time())),
@@ -102,11 +106,11 @@ FORGED: dict[str, Forge] = {
     "10 years ahead": at(10 * 365 * 24 * 3600),
     "10 years old": at(-10 * 365 * 24 * 3600),
     "time 0": lambda cast, body: signature.sign(body, secret_of(cast), 0),
-    "no t": written("v1={v}"),
-    "empty t": written("t=,v1={v}"),
-    "t twice": written("t={t},t={t},v1={v}"),
-    "t twice, other first": written("t=1,t={t},v1={v}"),
-    "signed for another time": written("t=1{t},v1={v}"),
+    "no t": composed("v1={v}"),
+    "empty t": composed("t=,v1={v}"),
+    "t twice": composed("t={t},t={t},v1={v}"),
+    "t twice, other first": composed("t=1,t={t},v1={v}"),
+    "signed for another time": composed("t=1{t},v1={v}"),
     "Arabic digits": spelled(lambda t: t.translate({48 + n: 0x660 + n for n in range(10)})),
     "spaces in t": spelled(lambda t: f" {t}"),
     "a plus in t": spelled(lambda t: f"+{t}"),
@@ -170,8 +174,8 @@ async def test_it_refuses_a_body_that_was_touched(cast: Cast) -> None:
     [
         pytest.param(at(-298), id="298 s old"),
         pytest.param(at(298), id="298 s ahead"),
-        pytest.param(written("t={t},v1=%s,v1={v}" % ("0" * 64)), id="second of two v1"),
-        pytest.param(written("v0=x,v1={v},t={t},v2="), id="among others"),
+        pytest.param(composed("t={t},v1=%s,v1={v}" % ("0" * 64)), id="second of two v1"),
+        pytest.param(composed("v0=x,v1={v},t={t},v2="), id="among others"),
     ],
 )
 async def test_it_takes_a_good_signature(cast: Cast, forge: Forge) -> None:
@@ -274,6 +278,28 @@ async def test_it_refuses_every_signed_body_that_is_no_event(cast: Cast) -> None
     assert await digest(cast.app.state.pool) == before
     await tell(cast, event)
     assert (await life.proof())["held"] == 12000
+
+
+@pytest.mark.abuse(79, 80, 86)
+async def test_it_warns_of_each_event_that_it_refuses_and_repeats_nothing_of_it(
+    cast: Cast, written: io.BytesIO
+) -> None:
+    _, event = await opened(cast)
+    forged = signature.sign(event.body, OTHER_SECRET, int(time.time()))
+    problem(await post_signed(cast, event.body, forged), 400)
+    problem(await post(cast, event.body), 400)
+    twice = event.body[:-1] + b',"canary":1,"canary":2}'
+    for body in (b"[]", b"\xff\xfe", changed(event, "object", "canary"), twice):
+        problem(await post_event(cast, body), 400)
+    warnings = [line for line in lines(written) if line["level"] == "warning"]
+    reasons = [line["reason"] for line in warnings if line["event"] == "payment event refused"]
+    assert reasons == ["invalid_signature"] * 2 + ["malformed_body"] * 4
+    logged = written.getvalue()
+    for secret in (secret_of(cast), OTHER_SECRET, forged, event.session, "canary", "v1="):
+        assert secret.encode() not in logged
+    counted = await cast.anybody.get("/metrics")
+    route = 'method="POST",route="/webhook",status="400"'
+    assert f"earnest_http_requests_total{{{route}}} 6.0" in counted.text
 
 
 async def test_it_takes_256_kib_and_not_one_byte_more(cast: Cast) -> None:
