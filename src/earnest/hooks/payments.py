@@ -6,6 +6,7 @@ import structlog
 from litestar import Response, post
 from litestar.enums import MediaType
 
+from earnest.actions.core import ANY_ACTION
 from earnest.actions.payments import take_event
 from earnest.errors import InvalidSignature, MalformedBody
 from earnest.providers import signature
@@ -24,7 +25,8 @@ log = structlog.get_logger()
     media_type=MediaType.TEXT,
     request_max_body_size=EVENT_BYTES_MAX,
     access=PUBLIC,
-    refuses=(InvalidSignature, MalformedBody, BodyTooLarge),
+    refuses=(InvalidSignature, MalformedBody, BodyTooLarge, *ANY_ACTION),
+    signed=True,
     tags=["Payments"],
 )
 async def webhook(request: EarnestRequest) -> Response[str]:

@@ -138,13 +138,15 @@ class ContractScenes:
             "id": "evt_of_no_interest",
             "object": "event",
             "type": "invoice.paid",
-            "created": int(time.time()),
+            "created": 1_777_626_000,
             "livemode": False,
             "data": {"object": {"id": "in_1", "object": "invoice"}},
         }
         raw = json.dumps(event).encode()
         signed = signature.sign(raw, self._webhook_secret, int(time.time()))
-        await self.ask("", "webhook", "Stored", headers={signature.HEADER: signed}, raw=raw)
+        await self.ask(
+            "", "webhook", "Stored", headers={signature.HEADER: signed}, body=event, raw=raw
+        )
         await self.ask("", "webhook", "Without a signature", status=400, raw=raw)
 
     async def _settled(self, contract: str) -> None:

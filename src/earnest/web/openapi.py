@@ -101,6 +101,12 @@ def _operation(one: Operation, schemas: dict[Any, Any], shared: _Shared) -> Desc
         "description": text,
         "parameters": [*_in_path(one, examples), *_in_query(one, examples), *_key(one)],
     }
+    if one.handler.opt.get("signed"):
+        made["parameters"].append(texts.SIGNATURE)
+        made["requestBody"] = {
+            "required": True,
+            "content": {"application/json": _with_examples(texts.EVENT, _sent(examples))},
+        }
     if one.body is not None:
         made["requestBody"] = {
             "required": one.needs_body,

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from earnest.domain.job import Level
+from earnest.providers import signature
 from earnest.store.jobs import OPEN_SORTED
 from earnest.web.guard import BODY_BYTES_MAX
 from earnest.web.operations import Operation
@@ -163,6 +164,19 @@ KEY: Description = {
         "pattern": "^[!-~]([ -~]*[!-~])?$",
     },
     "example": "order-66",
+}
+
+SIGNATURE: Description = {
+    "name": signature.HEADER,
+    "in": "header",
+    "required": True,
+    "description": "`t=<unix time>,v1=<HMAC-SHA256 of time, dot and body in hex>`.",
+    "schema": {"type": "string"},
+}
+EVENT: Description = {
+    "type": "object",
+    "description": "An event of the payment provider, as it was signed, byte for byte.",
+    "additionalProperties": True,
 }
 
 _COUNTED = {"type": "integer", "minimum": 1, "maximum": 999_999}
