@@ -8,6 +8,7 @@ Alice buys, Bob sells, Mallory is another client, Mallet another freelancer, Olg
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -196,8 +197,16 @@ async def served(database: Any) -> AsyncIterator[httpx.AsyncClient]:
     await running
 
 
+# What a refusal must not tell: where in the program it came from, and what stands behind that.
+INSIDES = re.compile(
+    r"Traceback|, line \d+, in |asyncpg|msgspec|litestar|argon2|Error\b.*\(|\bat 0x[0-9a-f]{6}"
+    r"|\b(SELECT|INSERT INTO|UPDATE|DELETE FROM)\b|\$\d\b|relation \"|constraint \""
+)
+
+
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     """The body of a refusal, which must have the shape of every refusal (D9)."""
+    assert not INSIDES.search(answer.text), answer.text
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"].startswith("application/problem+json")
     body: dict[str, Any] = answer.json()
