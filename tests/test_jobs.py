@@ -90,6 +90,11 @@ async def test_it_wants_all_fields(cast: Cast) -> None:
         del body[missing]
         answer = await cast.alice.post("/api/client/job/create-job", json=body)
         assert problem(answer, 409)["error"] == "All fields are required"
+    for missing in ("experienceLevel", "category"):
+        for absent in ("", " ", "undefined", "null"):
+            body = cast.job(**{missing: absent})
+            answer = await cast.alice.post("/api/client/job/create-job", json=body)
+            assert problem(answer, 409)["error"] == "All fields are required"
 
 
 IMPOSSIBLE: list[tuple[str, Any]] = [

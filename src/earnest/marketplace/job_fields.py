@@ -44,6 +44,8 @@ def require_all(data: JobFields) -> None:
     texts = (data.title, data.description, data.experienceLevel, data.location, data.category)
     if data.rate is msgspec.UNSET or data.skills is None:
         raise Conflict(ALL_REQUIRED)
+    if given(data.experienceLevel) is None or given(data.category) is None:
+        raise Conflict(ALL_REQUIRED)
     if not all(text is not None and tidy(text) for text in texts):
         raise Conflict(ALL_REQUIRED)
 
