@@ -1,7 +1,9 @@
 """Whatever is asked wrongly of any route is refused in JSON of one shape, never 5xx (D9)."""
 
 import re
+from typing import Any
 
+import msgspec
 import pytest
 
 from digest import digest
@@ -27,6 +29,10 @@ STRANGE_IDS = (
     "%3Cscript%3E",
     "6" * 24 + ";x=1",
     "6" * 24 + ".json",
+    "..%2Fx",
+    "%2e%2e%2fx",
+    "..%5Cx",
+    "..%252fx",
     "%E2%80%AE" + "6" * 23,
 )
 UNKNOWN = (
@@ -163,3 +169,88 @@ async def test_it_minds_no_query_that_it_did_not_ask_for(cast: Cast, query: str)
             continue
         plain, odd = await route.ask(), await route.ask(query)
         assert odd.status_code == plain.status_code, f"{route.name}: {odd.text}"
+
+
+# -- ids in bodies ----------------------------------------------------------------------------
+
+WRONG_IDS: tuple[Any, ...] = (
+    "xyz",
+    "6" * 23,
+    "6" * 25,
+    "g" * 24,
+    "6" * 5000,
+    "../" + "6" * 21,
+    "%00",
+    " " + "6" * 24,
+    "6" * 24 + "\n",
+    "\uff16" * 24,
+    "0x" + "6" * 22,
+    "[object Object]",
+    "CON48120377",
+    "' OR 1=1--",
+    7,
+    6.5e23,
+    True,
+    ["6" * 24],
+    {"$ne": None},
+    {"$oid": "6" * 24},
+)
+
+
+NOBODYS = (UNKNOWN_ID, "f" * 24, "0" * 24)
+
+
+class InBody(msgspec.Struct, frozen=True):
+    """A field of a body that names something: where it is sent, and the rest of that body."""
+
+    who: str
+    method: str
+    path: str
+    field: str
+    rest: dict[str, Any]
+    is_list: bool = False
+
+
+def ids_in_bodies(world: World) -> list[InBody]:
+    cast, ids = world.cast, world.ids
+    alice, bob = cast.alice.id, cast.bob.id
+    review = {
+        "contractId": ids["contract_id"],
+        "freelancerId": bob,
+        "rating": 5,
+        "description": "Good.",
+    }
+    profile = f"/api/freelancer/profile/update-profile/{bob}"
+    rate = f"/api/client/review/rate-freelancer/{alice}"
+    hire = {"freelancerId": bob, "amount": 12000}
+    create, pay = (
+        f"/api/client/{verb}/{ids['job_id']}" for verb in ("create-contract", "job/payment")
+    )
+    return [
+        InBody("alice", "POST", create, "freelancerId", hire),
+        InBody("alice", "POST", pay, "freelancerId", {}),
+        InBody("alice", "POST", rate, "contractId", review),
+        InBody("alice", "POST", rate, "freelancerId", review),
+        InBody("alice", "POST", "/api/client/job/create-job", "category", cast.job()),
+        InBody("alice", "POST", "/api/client/job/create-job", "skills", cast.job(), is_list=True),
+        InBody("bob", "PUT", profile, "jobCategory", {}),
+        InBody("bob", "PUT", profile, "skills", {}, is_list=True),
+    ]
+
+
+@pytest.mark.abuse(43)
+async def test_it_refuses_a_strange_id_in_every_body(cast: Cast, pool: Pool) -> None:
+    world = await World.of(cast)
+    before = await digest(pool)
+    for place in ids_in_bodies(world):
+        who = getattr(cast, place.who)
+        for wrong in (*WRONG_IDS, *NOBODYS):
+            body = place.rest | {place.field: [wrong] if place.is_list else wrong}
+            answer = await who.request(place.method, place.path, json=body)
+            where = f"{place.method} {place.path} {place.field}={wrong!a:.40}: {answer.text}"
+            status = 404 if wrong in NOBODYS and answer.status_code == 404 else 400
+            assert answer.status_code == status, where
+            said = problem(answer, status)
+            if wrong not in NOBODYS:
+                assert re.split(r"[.\[]", said["field"])[0] == place.field, where
+    assert await digest(pool) == before
