@@ -6,6 +6,7 @@ Scope = caller, method and route; the key is bound to the concrete path, query a
 from typing import Any
 
 import httpx
+import pytest
 
 from checkout_event import rows, sessions
 from digest import digest
@@ -19,6 +20,7 @@ BLOCK = "UPDATE login SET status = 'Blocked' WHERE party_id = $1"
 # -- the same again ---------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(95)
 async def test_it_answers_every_step_of_a_life_again_now_and_later(cast: Cast) -> None:
     alice, bob = cast.alice, cast.bob
     told: list[tuple[Request, httpx.Response]] = []
@@ -56,6 +58,7 @@ async def test_it_answers_every_step_of_a_life_again_now_and_later(cast: Cast) -
     assert await life.wallet(bob) == 10800
 
 
+@pytest.mark.abuse(95)
 async def test_it_answers_a_cancel_and_a_refund_again(cast: Cast) -> None:
     life = await Life.at(cast, "paid")
     cancel = Request(cast.alice, "DELETE", f"/api/client/cancel-contract/{life.contract}")
@@ -182,6 +185,7 @@ async def test_it_takes_the_same_key_on_another_route(cast: Cast) -> None:
     problem(await creating(life).send(url=deployed), 400)  # another route: the contract exists
 
 
+@pytest.mark.abuse(98)
 async def test_it_takes_the_same_key_from_somebody_else(cast: Cast) -> None:
     mine = Request(cast.alice, "POST", "/api/client/job/create-job", cast.job())
     first = await mine.send()
@@ -192,6 +196,7 @@ async def test_it_takes_the_same_key_from_somebody_else(cast: Cast) -> None:
     same(first, await mine.send())
 
 
+@pytest.mark.abuse(98)
 async def test_it_shows_no_reply_to_somebody_else(cast: Cast) -> None:
     life = await Life.at(cast, "requested")
     created = creating(await Life.begin(cast))
@@ -204,6 +209,7 @@ async def test_it_shows_no_reply_to_somebody_else(cast: Cast) -> None:
     assert await digest(cast.app.state.pool) == before
 
 
+@pytest.mark.abuse(98)
 async def test_it_shows_no_reply_to_somebody_who_was_blocked_since(cast: Cast) -> None:
     life = await Life.at(cast, "requested")
     await releasing(life).send()

@@ -3,6 +3,7 @@
 import asyncio
 
 import httpx
+import pytest
 
 from checkout_event import cash_minor, rows, sessions
 from life import Life, accepted
@@ -23,6 +24,7 @@ async def fifty(request: Request) -> list[httpx.Response]:
     return list(await asyncio.gather(*(request.send() for _ in range(50))))
 
 
+@pytest.mark.abuse(97)
 async def test_it_creates_one_contract_for_fifty_at_once(cast: Cast) -> None:
     life = await Life.begin(cast)
     first = one_effect(await fifty(creating(life)))
@@ -31,6 +33,7 @@ async def test_it_creates_one_contract_for_fifty_at_once(cast: Cast) -> None:
     assert [one["_id"] for one in listed["data"]] == [first.json()["contract"]["_id"]]
 
 
+@pytest.mark.abuse(97)
 async def test_it_releases_once_for_fifty_at_once(cast: Cast) -> None:
     life = await Life.at(cast, "requested")
     one_effect(await fifty(releasing(life)))
@@ -39,6 +42,7 @@ async def test_it_releases_once_for_fifty_at_once(cast: Cast) -> None:
     assert (proof["toFreelancer"], proof["fees"], proof["held"]) == (10800, 1200, 0)
 
 
+@pytest.mark.abuse(97)
 async def test_it_refunds_once_for_fifty_at_once(cast: Cast) -> None:
     life = await Life.at(cast, "canceled")
     one_effect(await fifty(refunding(life)))
@@ -46,6 +50,7 @@ async def test_it_refunds_once_for_fifty_at_once(cast: Cast) -> None:
     assert await cash_minor(cast) == 1200000
 
 
+@pytest.mark.abuse(97)
 async def test_it_opens_one_session_for_fifty_at_once(cast: Cast) -> None:
     life = await Life.at(cast, "created")
     answers = await fifty(paying(life))

@@ -115,6 +115,7 @@ def body_with(route: Route, name: str, literal: str) -> bytes:
 # -- bodies -----------------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(1, 2, 7)
 async def test_it_refuses_what_is_not_one_clean_json_text(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
     before = await digest(pool)
@@ -131,6 +132,7 @@ async def test_it_refuses_what_is_not_one_clean_json_text(cast: Cast, pool: Pool
         await changes_nothing(pool, before, route.name)
 
 
+@pytest.mark.abuse(4, 5)
 async def test_it_refuses_a_key_that_is_there_twice_in_any_spelling(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
     before = await digest(pool)
@@ -148,6 +150,7 @@ async def test_it_refuses_a_key_that_is_there_twice_in_any_spelling(cast: Cast, 
         await changes_nothing(pool, before, route.name)
 
 
+@pytest.mark.abuse(8, 10)
 async def test_it_wants_json_and_says_so(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
     before = await digest(pool)
@@ -170,6 +173,7 @@ async def test_it_wants_json_and_says_so(cast: Cast, pool: Pool) -> None:
 # -- fields -----------------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(23, 25)
 async def test_it_names_the_field_of_the_wrong_type(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
     before = await digest(pool)
@@ -191,6 +195,7 @@ async def test_it_names_the_field_of_the_wrong_type(cast: Cast, pool: Pool) -> N
     assert asked > 250
 
 
+@pytest.mark.abuse(13)
 async def test_it_names_the_field_that_is_missing(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
     before = await digest(pool)
@@ -203,6 +208,7 @@ async def test_it_names_the_field_that_is_missing(cast: Cast, pool: Pool) -> Non
         await changes_nothing(pool, before, route.name)
 
 
+@pytest.mark.abuse(22, 29)
 async def test_it_takes_no_number_that_is_none_or_too_large(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
     before = await digest(pool)
@@ -215,6 +221,7 @@ async def test_it_takes_no_number_that_is_none_or_too_large(cast: Cast, pool: Po
         await changes_nothing(pool, before, route.name)
 
 
+@pytest.mark.abuse(20, 119)
 async def test_it_takes_no_unclean_text_in_any_field(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
     before = await digest(pool)
@@ -246,6 +253,7 @@ async def test_it_takes_no_text_of_any_length(cast: Cast, pool: Pool) -> None:
 # -- queries ----------------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(20)
 async def test_it_takes_no_unclean_text_in_any_query(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
     before = await digest(pool)
@@ -261,6 +269,7 @@ async def test_it_takes_no_unclean_text_in_any_query(cast: Cast, pool: Pool) -> 
     assert await digest(pool) == before
 
 
+@pytest.mark.abuse(19)
 async def test_it_counts_pages_in_plain_digits(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
     paged = 0
@@ -302,6 +311,7 @@ async def test_it_searches_for_what_is_meant_literally(cast: Cast) -> None:
 # -- money ------------------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(22, 23, 25, 26, 28, 29, 31)
 @pytest.mark.parametrize("where", ["C1 amount", "rate of a new job", "rate of a job"])
 async def test_it_takes_no_amount_that_is_none(cast: Cast, pool: Pool, where: str) -> None:
     life = await Life.begin(cast, rate=100)
@@ -334,6 +344,7 @@ async def test_it_takes_no_amount_that_is_none(cast: Cast, pool: Pool, where: st
             break
 
 
+@pytest.mark.abuse(32)
 async def test_an_amount_is_the_jobs_rate_or_nothing(cast: Cast, pool: Pool) -> None:
     life = await Life.begin(cast, rate=100)
     before = await digest(pool)

@@ -106,6 +106,7 @@ async def assert_answered_again(cast: Cast, again: httpx.Response) -> None:
 # -- between the commit and the answer --------------------------------------------------------
 
 
+@pytest.mark.abuse(100)
 async def test_it_answers_a_release_again_that_it_died_of(cast: Cast, servers: Servers) -> None:
     life = await Life.at(cast, "requested")
     _, version = await identity(life)
@@ -123,6 +124,7 @@ async def test_it_answers_a_release_again_that_it_died_of(cast: Cast, servers: S
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@pytest.mark.abuse(100)
 async def test_it_answers_a_new_contract_again_that_it_died_of(
     cast: Cast, servers: Servers
 ) -> None:
@@ -158,6 +160,7 @@ async def test_it_opens_one_checkout_when_it_died_before_it_asked_the_provider(
     await sound(servers.database.superuser_dsn)
 
 
+@pytest.mark.abuse(100)
 async def test_it_takes_a_payment_once_that_it_died_of(cast: Cast, servers: Servers) -> None:
     life, event = await opened(cast)
     _, version = await identity(life)
@@ -242,6 +245,7 @@ async def test_its_canary_a_reply_that_is_not_in_the_commit_would_be_missed(
 # -- before the commit ------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(100)
 async def test_it_carries_out_what_never_came_to_the_database(cast: Cast, servers: Servers) -> None:
     life = await Life.at(cast, "requested")
     _, version = await identity(life)
@@ -313,6 +317,7 @@ async def test_it_carries_out_what_the_database_gave_up(cast: Cast, servers: Ser
 # -- the network dies, not the server ---------------------------------------------------------
 
 
+@pytest.mark.abuse(100)
 @pytest.mark.parametrize("keep", Keep)
 async def test_it_says_503_and_does_it_once_when_the_database_is_cut_off_with(
     cast: Cast, servers: Servers, keep: Keep

@@ -72,6 +72,7 @@ async def test_it_takes_undefined_as_absent(lives: Lives) -> None:
         assert body["count"] == 3
 
 
+@pytest.mark.abuse(19)
 async def test_it_wants_pages_as_whole_numbers(lives: Lives) -> None:
     cast = lives.cast
     lists = [

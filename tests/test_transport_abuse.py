@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import psutil
+import pytest
 
 from digest import digest
 from earnest.providers import signature
@@ -173,6 +174,7 @@ async def test_its_canary_the_same_requests_without_their_oddity_post_a_job(
         assert await digest(pool) != before
 
 
+@pytest.mark.abuse(14)
 async def test_it_refuses_a_body_of_doubtful_length(cast: Cast, pool: Pool, wire: Wire) -> None:
     for name, template in LENGTHS.items():
         await refused(cast, pool, wire, name, filled(cast, template), 400)
@@ -199,6 +201,7 @@ async def test_it_refuses_broken_chunks_and_does_nothing_of_what_they_began(
     assert await wire.is_healthy()
 
 
+@pytest.mark.abuse(16)
 async def test_it_refuses_headers_that_two_readers_read_differently(
     cast: Cast, pool: Pool, wire: Wire
 ) -> None:
@@ -233,6 +236,7 @@ async def test_a_probe_may_come_with_any_host_but_to_nothing_else(wire: Wire) ->
 # -- too much ---------------------------------------------------------------------------------
 
 
+@pytest.mark.abuse(11, 16)
 async def test_it_refuses_what_is_too_long(cast: Cast, pool: Pool, wire: Wire) -> None:
     long = json.dumps(cast.job()).encode()
     for name, template, body, status in (
@@ -258,6 +262,7 @@ async def test_it_refuses_what_is_too_long(cast: Cast, pool: Pool, wire: Wire) -
     assert await wire.is_healthy()
 
 
+@pytest.mark.abuse(11)
 async def test_it_stops_reading_chunks_that_say_nothing(cast: Cast, pool: Pool, wire: Wire) -> None:
     comment = b"1;" + b"x" * 60_000 + b"\r\n{\r\n"
     late = b"0\r\nX-Late: " + b"x" * 60_000
@@ -306,6 +311,7 @@ async def test_only_the_webhook_takes_a_larger_body(cast: Cast, wire: Wire) -> N
         refusal(heard, 413)
 
 
+@pytest.mark.abuse(10)
 async def test_it_unpacks_no_bomb(cast: Cast, pool: Pool, wire: Wire) -> None:
     bomb = gzip.compress(b" " * 60_000_000)
     assert len(bomb) < BODY_BYTES_MAX

@@ -176,6 +176,7 @@ async def test_it_finds_a_name_with_signs_of_a_pattern(cast: Cast) -> None:
     assert await names(cast.olga, "get-clients", search="50_%") == []
 
 
+@pytest.mark.abuse(19)
 @pytest.mark.parametrize(
     "query",
     [
