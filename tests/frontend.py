@@ -233,10 +233,13 @@ class Frontend:
         await self.ax("PUT", f"/api/admin/escrow/release-fund/{contract}", Any)
 
     async def refund_to_client(
-        self, contract: str, client: str, reason: str = "", description: str = ""
+        self, contract: str, client: str, reason: str | None = None, description: str = ""
     ) -> None:
+        """The client's page asks for reasons in a dialog; without them there is no body."""
         path = f"/api/admin/escrow/refund-client/{contract}/{client}"
-        body = {"cancelReason": reason, "cancelReasonDescription": description}
+        body = None
+        if reason is not None:
+            body = {"cancelReason": reason, "cancelReasonDescription": description}
         await self.ax("PUT", path, Any, body)
 
     async def get_wallet(self, user: str) -> screens.Wallet | None:

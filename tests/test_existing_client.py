@@ -1,89 +1,17 @@
 """The existing web client, unchanged: whole journeys through its own functions (spec section 5)."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import msgspec
 import pytest
 
 from conftest import TestDatabase
 from earnest.domain.party import Role
-from frontend import Frontend, Refusal
-from storefront import Storefront, open_storefront
+from frontend import Refusal
+from storefront import RATE, TITLE, People, Storefront, open_storefront
 from web import PASSWORD
 
-TITLE, RATE = "Logo for a bakery", 49999.99
 # Rounded to paise from the halves up (D7).
 FEE, EARNING = 5000.0, 44999.99
-
-
-class People(msgspec.Struct, frozen=True):
-    """Everybody, signed in, and what they do before a contract is there."""
-
-    shop: Storefront
-    alice: Frontend
-    bob: Frontend
-    olga: Frontend
-
-    @classmethod
-    async def of(cls, shop: Storefront) -> "People":
-        people = cls(
-            shop,
-            await shop.visit("Alice", Role.CLIENT),
-            await shop.visit("Bob", Role.FREELANCER),
-            await shop.visit("Olga", Role.ADMIN),
-        )
-        await people.olga.add_label("categories", "Design")
-        await people.olga.add_label("skills", "Drawing")
-        return people
-
-    async def job(self, **other: Any) -> str:
-        """Alice fills in the form; the job's id from her own page."""
-        await self.alice.create_job(
-            **{
-                "title": TITLE,
-                "description": "A logo, three drafts.",
-                "rate": RATE,
-                "experienceLevel": "Beginner",
-                "location": "Pune",
-                "category": (await self.alice.labels("categories"))[0].id,
-                "skills": [(await self.alice.labels("skills"))[0].id],
-                **other,
-            }
-        )
-        return (await self.alice.fetch_my_jobs(self.alice.id)).jobs[0].id
-
-    async def applied(self) -> str:
-        """A job for which Bob has applied."""
-        job = await self.job()
-        await self.bob.apply_job(job)
-        return job
-
-    async def hired(self) -> tuple[str, str]:
-        """A job, and the contract that Bob has approved."""
-        job = await self.applied()
-        await self.alice.create_contract(job, self.bob.id, RATE)
-        contract = (await self.bob.get_contracts(self.bob.id))[0].id
-        await self.bob.approve_contract(contract, self.bob.id)
-        return job, contract
-
-    async def paid(self) -> tuple[str, str]:
-        """A job, and the contract that Alice has paid for as well."""
-        job, contract = await self.hired()
-        await self.shop.pay(await self.alice.pay_now(job, TITLE, RATE, self.bob.id))
-        return job, contract
-
-
-@pytest.fixture
-async def shop(database: TestDatabase) -> AsyncIterator[Storefront]:
-    async with open_storefront(database.app_dsn) as made:
-        yield made
-
-
-@pytest.fixture
-async def people(shop: Storefront) -> People:
-    return await People.of(shop)
 
 
 # -- the whole way ----------------------------------------------------------------------------
@@ -102,7 +30,9 @@ async def test_it_signs_people_up_with_the_mailed_code(shop: Storefront) -> None
             with pytest.raises(Refusal) as refused:
                 await tab.verify_otp(email, wrong, stated)
             assert refused.value.status == 400
+        tab.browser.store("what.was.left.behind")
         await tab.verify_otp(email, code, stated)
+        assert tab.refreshes == 0
         found = await tab.login_user(email, PASSWORD)
         assert (found.role, found.user.name, found.user.email) == (role, "Carol", email)
         await tab.logout_user()
