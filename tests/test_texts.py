@@ -63,6 +63,8 @@ UNSEEN = (
     "\ufe0f",
 )
 
+LINES = ("two\nlines", "two\r\nlines", "two\u2028lines", "two\u2029lines", "a\ttab")
+
 Answer = Awaitable[httpx.Response]
 
 
@@ -72,6 +74,7 @@ class Place(msgspec.Struct, frozen=True):
     write: Callable[[Cast, str], Answer]
     read: Callable[[Cast], Answer]
     must_be_seen: bool = True
+    is_line: bool = True
 
 
 def in_job(field: str) -> Place:
@@ -80,6 +83,7 @@ def in_job(field: str) -> Place:
             "/api/client/job/create-job", json=cast.job(**{field: text})
         ),
         lambda cast: cast.anybody.get("/api/client/job/get-jobs?limit=1"),
+        is_line=field != "description",
     )
 
 
@@ -96,6 +100,7 @@ def in_profile(
             path.format(getattr(cast, name).actor.role, "get", getattr(cast, name).id)
         ),
         must_be_seen,
+        is_line=field != "bio",
     )
 
 
@@ -211,7 +216,7 @@ async def test_it_refuses_piles_of_marks_and_names_that_nobody_could_see(
         answer = await where.write(cast, "a text")
         assert answer.is_success, f"{place}: {answer.text}"
         before = await digest(pool)
-        for text in PILES:
+        for text in PILES + (LINES if where.is_line else ()):
             problem(await where.write(cast, text), 400)
         for text in UNSEEN if where.must_be_seen else ():
             answer = await where.write(cast, text)

@@ -51,7 +51,7 @@ AccountRole = Annotated[str, one_of(Role.CLIENT, Role.FREELANCER, Role.ADMIN)]
 AccountStatus = Annotated[str, one_of("Active", "Blocked")]
 
 # What is sent.
-Line = Annotated[str, msgspec.Meta(pattern=r"\A[^\t\n\r]*\Z", max_length=200)]
+Line = Annotated[str, msgspec.Meta(pattern=r"\A[^\t\n\r\u2028\u2029]*\Z", max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=20_000)]
 
 
