@@ -68,12 +68,13 @@ def run(settings: Settings, *, host: str, port: int) -> None:
                 f"  # check the books, while it runs\n"
                 f"  {shlex.quote(sys.executable)} -m earnest verify"
                 f" --data {shlex.quote(str(settings.data_dir))}\n\n"
-                f"The API: {url}/openapi.json. Ctrl-C stops everything.",
+                f"The API: {url}/docs. Ctrl-C stops everything.",
                 flush=True,
             )
 
     serve(
-        settings,
+        # The story is what is to be read here.
+        msgspec.structs.replace(settings, log_requests=False),
         host=host,
         port=port,
         workers=default_workers(),
