@@ -72,3 +72,36 @@ async def test_it_wants_a_name(cast: Cast) -> None:
     for name in ("", " ", "x" * 101, "two\nlines", 7, None, ["a"]):
         answer = await cast.olga.post("/api/admin/skills/add-skills", json={"name": name})
         assert problem(answer, 400)["field"] == "name"
+
+
+async def test_it_counts_blanks_inside_a_name_as_one(cast: Cast) -> None:
+    add = "/api/admin/skills/add-skills"
+    made = await cast.olga.post(add, json={"name": " Copy   writing "})
+    assert made.json()["data"]["name"] == "Copy writing"
+    problem(await cast.olga.post(add, json={"name": "copy  writing"}), 409)
+
+
+async def test_it_offers_an_unlisted_label_no_longer(cast: Cast) -> None:
+    job = await cast.post_job()
+    await cast.olga.put(f"/api/admin/categories/unlist-category/{cast.category}")
+    await cast.olga.put(f"/api/admin/skills/unlist-skills/{cast.skill}")
+    write = cast.olga.post
+    writing = (await write("/api/admin/categories/add-category", json={"name": "Writing"})).json()
+    prose = (await write("/api/admin/skills/add-skills", json={"name": "Prose"})).json()
+    other = {"category": writing["data"]["_id"], "skills": [prose["data"]["_id"]]}
+    for field, unlisted in (("category", cast.category), ("skills", [cast.skill])):
+        body = cast.job(**{**other, field: unlisted})
+        answer = await cast.alice.post("/api/client/job/create-job", json=body)
+        assert problem(answer, 400)["field"] == field
+    for field, unlisted in (("jobCategory", cast.category), ("skills", [cast.skill])):
+        answer = await cast.bob.put(
+            f"/api/freelancer/profile/update-profile/{cast.bob.id}", json={field: unlisted}
+        )
+        assert problem(answer, 400)["field"] == field
+
+    path = f"/api/client/job/update-job/{job}"
+    kept = await cast.alice.put(path, json=cast.job(title="It keeps what it had"))
+    assert (kept.status_code, kept.json()["job"]["category"]) == (200, cast.category)
+    assert kept.json()["job"]["skills"] == [cast.skill]
+    assert (await cast.alice.put(path, json=other)).status_code == 200
+    assert problem(await cast.alice.put(path, json=cast.job()), 400)["field"] == "category"

@@ -122,6 +122,10 @@ IMPOSSIBLE: list[tuple[str, Any]] = [
     ("startDate", "2026-02-29"),
     ("startDate", "tomorrow"),
     ("startDate", "9999-12-31"),
+    ("startDate", "2099-W50-1"),
+    ("endDate", day(5).replace("-", "/")),
+    ("endDate", day(5) + "T99:00:00Z"),
+    ("endDate", day(5) + "T10:00:00+05:30"),
     ("endDate", day(-1)),
 ]
 

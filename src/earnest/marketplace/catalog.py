@@ -69,7 +69,7 @@ def _document(label: Label) -> LabelDocument:
 
 
 def _name(data: JSONBody[LabelName]) -> str:
-    name = tidy(data.name)
+    name = " ".join(tidy(data.name).split())
     if not name or len(name) > NAME_CHARACTERS_MAX:
         raise InvalidField("name", f"must have 1 to {NAME_CHARACTERS_MAX} characters")
     return name

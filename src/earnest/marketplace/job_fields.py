@@ -79,7 +79,7 @@ async def draft_of(conn: asyncpg.Connection, data: JobFields, job: Job | None) -
     )
     category = job.category if job else None
     if given(data.category) is not None:
-        category = await find_category(conn, str(data.category), "category")
+        category = await find_category(conn, str(data.category), "category", category)
     return Draft(
         title=title,
         description=description,
@@ -127,11 +127,16 @@ def _day(text: str | None, field: str, before: date | None) -> date | None:
         raise InvalidField(field, "must be a day, YYYY-MM-DD") from None
 
 
-async def find_category(conn: asyncpg.Connection, text: str, field: str) -> Label:
-    """The category with this id. Raises InvalidField naming `field`."""
+async def find_category(
+    conn: asyncpg.Connection, text: str, field: str, before: Label | None
+) -> Label:
+    """The category with this id; an unlisted one only if it is `before`, too.
+
+    Raises InvalidField naming `field`.
+    """
     wanted = parse_public_id(text, field)
     found = (await catalog.find(conn, CATEGORY, [wanted])).get(wanted)
-    if found is None:
+    if found is None or not _may_stand(found, () if before is None else (before,)):
         raise InvalidField(field, "is not one of the categories")
     return found
 
@@ -139,13 +144,19 @@ async def find_category(conn: asyncpg.Connection, text: str, field: str) -> Labe
 async def find_skills(
     conn: asyncpg.Connection, texts: list[str] | None, before: tuple[Label, ...]
 ) -> tuple[Label, ...]:
-    """The skills with these ids, each once; `before` without any. Raises InvalidField."""
+    """The skills with these ids, each once, unlisted ones only if they are in `before`; `before`
+    without any. Raises InvalidField."""
     if texts is None:
         return before
     if len(texts) > SKILLS_MAX:
         raise InvalidField("skills", f"must have at most {SKILLS_MAX} entries")
     wanted: list[PublicId] = list(dict.fromkeys(parse_public_id(text, "skills") for text in texts))
     found = await catalog.find(conn, SKILL, wanted)
-    if len(found) != len(wanted):
+    if len(found) != len(wanted) or not all(_may_stand(one, before) for one in found.values()):
         raise InvalidField("skills", "contains an id that is not one of the skills")
     return tuple(found[one] for one in wanted)
+
+
+def _may_stand(label: Label, before: tuple[Label, ...]) -> bool:
+    """What is no longer offered may stay where it is."""
+    return label.is_listed or any(one.key == label.key for one in before)

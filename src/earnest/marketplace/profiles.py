@@ -333,7 +333,7 @@ async def _category(
 ) -> Label | None:
     if sent is None:
         return before
-    return None if sent == "" else await find_category(conn, _id(sent), "jobCategory")
+    return None if sent == "" else await find_category(conn, _id(sent), "jobCategory", before)
 
 
 def _entries(texts: list[str], field: str) -> tuple[str, ...]:
