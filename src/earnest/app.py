@@ -120,6 +120,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         derive_key(settings.secret_key, "log-client"),
         is_https=settings.public_url.startswith("https://"),
         trusted_proxies=settings.trusted_proxies,
+        tells_requests=settings.log_requests,
     )
     return app
 

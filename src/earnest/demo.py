@@ -110,7 +110,7 @@ def _story(anybody: httpx.Client, url: str) -> list[str]:
     return [
         *_cast(alice, bob, olga),
         *_chapters(alice, bob, olga, contracts),
-        *_to_try(url, alice, contracts),
+        *_to_try(url, alice, bob, contracts),
     ]
 
 
@@ -171,6 +171,9 @@ def _make_history(alice: Person, bob: Person, olga: Person) -> None:
     work(released, "Ongoing", "Completed")
     tell(alice, "PATCH", f"/api/client/release-fund/{released}")
     tell(olga, "PUT", f"/api/admin/escrow/release-fund/{released}")
+    opinion = {"rating": 5, "description": "Three good drafts, and on time."}
+    review = {"contractId": released, "freelancerId": bob.id, **opinion}
+    tell(alice, "POST", f"/api/client/review/rate-freelancer/{alice.id}", review)
 
     refunded = hire("Menu for a restaurant", 20_000)
     work(refunded, "Ongoing")
@@ -257,7 +260,7 @@ def _money(amount: Any) -> str:
     return f"{amount:,.2f}"
 
 
-def _to_try(url: str, alice: Person, contracts: list[dict[str, Any]]) -> list[str]:
+def _to_try(url: str, alice: Person, bob: Person, contracts: list[dict[str, Any]]) -> list[str]:
     def token(variable: str, email: str) -> str:
         """A line that signs in; only sed, so that it works wherever curl does."""
         return (
@@ -294,6 +297,8 @@ def _to_try(url: str, alice: Person, contracts: list[dict[str, Any]]) -> list[st
         ]
     return [
         *lines,
+        "  # what Alice thought of Bob's work",
+        f"  curl -s {url}/api/client/review/show-reviews/{bob.id}",
         "  # Alice's mail",
         f"  curl -s '{url}/sandbox/mailbox?to={alice.email}'",
     ]

@@ -148,6 +148,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " unset"
         ),
     ] = "text"
+    log_requests: Annotated[
+        bool, Meta(description="a line for every request; the demo is served without")
+    ] = True
     drain_seconds: Annotated[
         int,
         Meta(

@@ -63,6 +63,7 @@ class Envelope(Litestar):
     _headers: tuple[Header, ...]
     _header_names: frozenset[bytes]
     _metrics: Metrics
+    _tells_requests: bool
     _client_names: ClientNames
     _trusted_proxies: tuple[str, ...]
 
@@ -73,9 +74,11 @@ class Envelope(Litestar):
         *,
         is_https: bool,
         trusted_proxies: tuple[str, ...],
+        tells_requests: bool,
     ) -> None:
         """Before the first request. `client_key` makes names for addresses in the log."""
         self._metrics = metrics
+        self._tells_requests = tells_requests
         self._client_names = ClientNames(client_key)
         self._trusted_proxies = trusted_proxies
         self._headers = headers_around(is_https=is_https)
@@ -156,7 +159,7 @@ class Envelope(Litestar):
         if method not in METHODS:
             method = NO_METHOD
         self._metrics.request(method, route, status, seconds)
-        if logs.is_started():
+        if self._tells_requests and logs.is_started():
             logs.tell_request(
                 RequestLine(
                     time=datetime.now(UTC),
