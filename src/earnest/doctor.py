@@ -90,6 +90,13 @@ def of_settings(settings: Settings) -> Iterator[Finding]:
             "No browser may call this server from another origin, and letters lead to its own.",
             "Set EARNEST_CLIENT_URL to the origin of the web client.",
         )
+    elif not settings.is_production and _loses_cookies(settings):
+        yield warning(
+            "client_url_host",
+            "Without https browsers keep no session for pages of another host (localhost is not"
+            " 127.0.0.1): people land on the login page when their access token has run out.",
+            "Use one host in EARNEST_CLIENT_URL and EARNEST_PUBLIC_URL, or https.",
+        )
     if settings.secret_key and len(set(settings.secret_key)) < KEY_VARIETY_MIN:
         yield error(
             "secret_key",
@@ -111,6 +118,12 @@ def of_settings(settings: Settings) -> Iterator[Finding]:
                 f"EARNEST_TRUSTED_PROXIES has {proxy}, a large part of the public internet.",
                 "Name the addresses of your proxies only.",
             )
+
+
+def _loses_cookies(settings: Settings) -> bool:
+    """The refresh cookie is SameSite=Lax where it cannot be Secure."""
+    public, client = urlsplit(settings.public_url), urlsplit(settings.client_url)
+    return public.scheme != "https" and public.hostname != client.hostname
 
 
 def _of_production(settings: Settings, *, is_https: bool, is_local: bool) -> Iterator[Finding]:
