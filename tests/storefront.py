@@ -67,6 +67,11 @@ class Storefront:
         )
         assert (answer.status_code, answer.json()["delivered"]) == (200, True), answer.text
 
+    async def advance(self, *, days: int) -> None:
+        """Business time goes on."""
+        answer = await self.outside.post("/sandbox/clock", json={"advance_seconds": days * 86_400})
+        assert answer.status_code == 200, answer.text
+
     async def letter(self, email: str) -> dict[str, Any]:
         """The newest letter to `email`."""
         letters = (await self.outside.get("/sandbox/mailbox", params={"to": email})).json()

@@ -1,6 +1,7 @@
 """The existing web client, unchanged: whole journeys through its own functions (spec section 5)."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -256,6 +257,8 @@ async def test_a_job_can_be_edited_as_the_form_sends_it(people: People) -> None:
     after = await alice.job_details(job)
     assert (after.title, after.rate, after.experience_level) == (form["title"], 15000.5, "Expert")
     assert (after.end_date or "").startswith(ends.isoformat())
+    await people.shop.advance(days=5)
+    await alice.update_job(job, **form)  # the form is full of days that were to come
     await people.bob.apply_job(job)
     await alice.update_job(job, **{**form, "title": "Renamed", "rate": 1, "startDate": ""})
     settled = await alice.job_details(job)
@@ -320,3 +323,21 @@ async def test_profiles_are_shown_and_saved(people: People) -> None:
         "Drawing",
         "Design",
     )
+
+
+async def test_a_profile_may_be_sent_back_as_it_was_read(people: People) -> None:
+    """Forms are filled with the whole document; what only the server says is not read."""
+    alice, bob = people.alice, people.bob
+    labels = {several: await bob.labels(several) for several in ("skills", "categories")}
+    await bob.update_profile(
+        "freelancer",
+        bob.id,
+        skills=[labels["skills"][0].id],
+        jobCategory=labels["categories"][0].id,
+    )
+    for tab, role in ((alice, "client"), (bob, "freelancer")):
+        path = f"/api/{role}/profile/get-profile/{tab.id}"
+        before = (await tab.ax("GET", path, dict[str, Any]))["data"]
+        await tab.update_profile(role, tab.id, **before, email="mallory@example.com")
+        after = (await tab.ax("GET", path, dict[str, Any]))["data"]
+        assert before | {"updatedAt": after["updatedAt"]} == after

@@ -233,6 +233,23 @@ async def test_it_stays_signed_in_across_sites(production: Storefront) -> None:
     assert refused.value.status == 401
 
 
+async def test_without_https_it_needs_the_host_of_the_server(database: TestDatabase) -> None:
+    """docs/web-client.md says so: browsers take a cookie from another host over https only, and
+    `localhost` is not `127.0.0.1` to them."""
+    page = "http://localhost:5173"
+    async with open_storefront(database.app_dsn, client_url=page) as shop:
+        lasting = Browser(shop.url.replace("127.0.0.1", "localhost"), page)
+        for browser, refreshes in ((Browser(shop.url, page), False), (lasting, True)):
+            name = "Alice" if refreshes else "Mallory"
+            tab = await shop.visit(name, Role.CLIENT, browser)
+            assert (await tab.client_profile(tab.id)).first_name == name
+            shop.let_token_expire(tab)
+            if refreshes:
+                assert (await tab.client_profile(tab.id)).first_name == name
+            else:
+                await lands_on_login(tab.client_profile(tab.id), tab)
+
+
 async def test_a_page_of_another_site_gets_nothing(production: Storefront) -> None:
     page = "https://evil.example"
     browser = Browser("https://api.example", page, TlsProxy(production.url))
