@@ -83,7 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     client_url: Annotated[
         str,
         Meta(
-            description="origin of the web client, such as `http://localhost:5173`: may call this"
+            description="origin of the web client, such as `http://127.0.0.1:5173`: may call this"
             " server from a browser; mails and checkouts lead back to it",
             extra={"schemes": ("http", "https")},
         ),
