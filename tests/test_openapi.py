@@ -138,9 +138,8 @@ from earnest.settings import Settings
 from earnest.store.db import Pool
 dsn = "postgresql://nobody@127.0.0.1:1/none"
 app = build_app(Settings(database_url=dsn, secret_key=b"-" * 32), Pool(dsn))
-import hashlib
 described = app.state.described
-print(hashlib.sha256(described.json).hexdigest(), hashlib.sha256(described.page).hexdigest())
+print(described.json.etag, described.page.etag)
 """
 
 

@@ -49,7 +49,7 @@ def document(app: Litestar) -> Answer:
     routes = tuple(route.path for route in app.routes)
     if routes not in _KNOWN:
         described: Described = app.state.described
-        known = json.loads(described.json)
+        known = json.loads(described.json.body)
         _KNOWN[routes] = known | {"x-by-route": by_route(described), "x-closed": closed(known)}
     return _KNOWN[routes]
 

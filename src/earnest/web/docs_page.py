@@ -34,6 +34,17 @@ _PAGES = jinja2.Environment(
 )
 
 
+class Served(msgspec.Struct, frozen=True):
+    """Bytes and their name."""
+
+    body: bytes
+    etag: str
+
+
+def _served(body: bytes) -> Served:
+    return Served(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
 class Described:
     """The description of one application."""
 
@@ -50,20 +61,21 @@ class Described:
         return describe(self.operations, __version__, self._public_url, [JobBrief])
 
     @cached_property
-    def json(self) -> bytes:
-        return msgspec.json.encode(self.document)
+    def json(self) -> Served:
+        return _served(msgspec.json.encode(self.document))
 
     @cached_property
-    def page(self) -> bytes:
+    def page(self) -> Served:
         template = _PAGES.get_template("docs.html")
         document = self.document
-        return template.render(
+        html = template.render(
             api=document,
             texts=openapi_texts,
             markup=markup,
             sections=sections_of(document),
             schemas=schemas_shown(document),
-        ).encode()
+        )
+        return _served(html.encode())
 
 
 @get("/openapi.json", access=PUBLIC, include_in_schema=False)
@@ -82,11 +94,12 @@ async def docs(request: EarnestRequest) -> Response[bytes]:
     return answer
 
 
-def _unless_known(request: EarnestRequest, body: bytes, media_type: MediaType) -> Response[bytes]:
-    """`body`, or 304 for who has it already (RFC 9110, 13.1.2)."""
-    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+def _unless_known(
+    request: EarnestRequest, served: Served, media_type: MediaType
+) -> Response[bytes]:
+    """What is served, or 304 for who has it already (RFC 9110, 13.1.2)."""
+    headers = {"ETag": served.etag, "Cache-Control": "no-cache"}
     known = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
-    if "*" in known or etag in (one.removeprefix("W/") for one in known):
+    if "*" in known or served.etag in (one.removeprefix("W/") for one in known):
         return Response(b"", status_code=304, media_type=media_type, headers=headers)
-    return Response(body, media_type=media_type, headers=headers)
+    return Response(served.body, media_type=media_type, headers=headers)
