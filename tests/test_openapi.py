@@ -12,6 +12,7 @@ from litestar.routes import HTTPRoute
 
 from earnest.errors import code_of
 from earnest.web.auth import access_of
+from earnest.web.envelope import headers_around
 from truth import document, hold, resolved
 from web import Caller
 
@@ -141,6 +142,14 @@ app = build_app(Settings(database_url=dsn, secret_key=b"-" * 32), Pool(dsn))
 described = app.state.described
 print(described.json.etag, described.page.etag)
 """
+
+
+async def test_it_names_the_headers_of_every_answer(described: Any) -> None:
+    """Also those of a refusal by the connection, which has no request to give a name to."""
+    said = described["info"]["description"].lower()
+    assert all(f"`{name.decode()}`" in said for name, _ in headers_around(is_https=True))
+    refused = described["components"]["responses"]["BodyTooLarge"]["headers"]
+    assert list(refused) == ["Cache-Control"]
 
 
 def test_it_is_the_same_bytes_in_every_process() -> None:

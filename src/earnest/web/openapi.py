@@ -193,8 +193,10 @@ def _success(one: Operation, schemas: dict[Any, Any], examples: list[Example]) -
 def _problem(status: int, refusals: Refusals, examples: Iterable[Example] = ()) -> Description:
     """The answer with this status: the shape of every problem, and exactly these codes."""
     codes = [code_of(one) for one in refusals]
+    headers = ["Cache-Control"]
     # Who announces too large a body is refused by the connection, before there is a request.
-    headers = [] if status == BodyTooLarge.status else ["X-Request-Id", "Cache-Control"]
+    if status != BodyTooLarge.status:
+        headers.append("X-Request-Id")
     if status == 401:
         headers.append("WWW-Authenticate")
     if any(issubclass(one, (TooMany, Unavailable)) for one in refusals):

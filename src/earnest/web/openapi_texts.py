@@ -6,6 +6,7 @@ from typing import Any
 from earnest.domain.job import Level
 from earnest.providers import signature
 from earnest.store.jobs import OPEN_SORTED
+from earnest.web.envelope import headers_around
 from earnest.web.guard import BODY_BYTES_MAX
 from earnest.web.operations import Operation
 from earnest.web.tokens import REFRESH_COOKIE
@@ -48,7 +49,9 @@ EVERY_REQUEST = (
     "Not repeated below: 404 `not_found` for a path that is not here; 405 with `Allow` for a "
     "method that is not; and, before anything is read, 400, 408, 413, 414, 421 (not our host), "
     "431 and 503 (too many connections) from the connection itself. All of them are problems in "
-    "JSON. HEAD is answered wherever GET is."
+    "JSON. HEAD is answered wherever GET is. Whatever the answer, it has "
+    + ", ".join(f"`{name.decode().title()}`" for name, _ in headers_around(is_https=True))
+    + " (the last over https only)."
 )
 
 INFO: Description = {
