@@ -9,6 +9,8 @@ import jwt
 import pytest
 from litestar import Litestar
 
+from earnest.actions.passwords import Passwords
+from earnest.errors import TooMany
 from earnest.store.db import Pool
 from web import PASSWORD, Caller, Cast, caller, problem
 
@@ -98,6 +100,42 @@ async def test_it_tells_a_full_queue_to_come_back(cast: Cast, app: Litestar, api
         problem(await api.post("/api/auth/login", json=right), 429)
     app.state.passwords._waiting_max = 3
     assert (await api.post("/api/auth/login", json=right)).status_code == 200
+
+
+async def test_it_makes_nobody_wait_for_the_many_attempts_of_somebody_else(cast: Cast) -> None:
+    """One client signs in to accounts of its own, again and again; Bob's turn comes next."""
+    passwords: Passwords = cast.app.state.passwords
+    done: list[str] = []
+
+    async def ask(whom: str) -> None:
+        await passwords.verify(None, "wrong", whom)
+        done.append(whom)
+
+    many = [asyncio.create_task(ask("192.0.2.1")) for _ in range(20)]
+    await asyncio.sleep(0)
+    few = [asyncio.create_task(ask(whom)) for whom in ("192.0.2.2", "192.0.2.3") for _ in (1, 2)]
+    await asyncio.gather(*many, *few)
+    assert len(done) == 24
+    # Ahead of them: what ran already, and one of the long line at each of their turns.
+    assert max(at for at, whom in enumerate(done) if whom != "192.0.2.1") < 10
+    assert (passwords._waiting, passwords._lines) == (0, {})
+
+
+async def test_it_takes_places_in_a_full_queue_from_who_has_most(cast: Cast) -> None:
+    passwords: Passwords = cast.app.state.passwords
+    passwords._waiting_max = 10
+    many = [asyncio.create_task(passwords.verify(None, "wrong", "192.0.2.1")) for _ in range(30)]
+    await asyncio.sleep(0)
+    few = [asyncio.create_task(passwords.verify(None, "wrong", "192.0.2.2")) for _ in range(3)]
+    await asyncio.sleep(0)
+    few[2].cancel()
+    heard = await asyncio.gather(*many, *few, return_exceptions=True)
+    assert heard[30:32] == [False, False]
+    assert isinstance(heard[32], asyncio.CancelledError)
+    refused = [answer for answer in heard if isinstance(answer, TooMany)]
+    assert len(refused) == 20 + 3  # at once, and those whose places were taken
+    assert (passwords._waiting, passwords._lines) == (0, {})
+    assert not await passwords.verify(None, "wrong", "192.0.2.1")
 
 
 async def test_it_ends_the_session_at_logout(cast: Cast, api: Caller) -> None:

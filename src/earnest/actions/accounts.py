@@ -104,7 +104,7 @@ async def register(
     canonical = canonical_email(email)
     check_rule(password)
     async with gate.limits.charged(*letter_charges(canonical, address)):
-        password_hash = await gate.passwords.hash(password)
+        password_hash = await gate.passwords.hash(password, address)
         async with gate.pool.connection() as conn, conn.transaction():
             code_hash, letter = await _answer_to(gate, conn, email, canonical)
             wanted = Registration(email, canonical, name, role, password_hash, code_hash)
@@ -161,7 +161,7 @@ async def verify(
             raise InvalidField("userData.name", "is not the name that was registered")
         if role is not None and role != found.role:
             raise InvalidField("userData.role", "is not the role that was registered")
-        if not await _is_registered(gate, found, password):
+        if not await _is_registered(gate, found, password, address):
             raise InvalidField("userData.password", "is not the password that was registered")
         async with gate.pool.connection() as conn, conn.transaction():
             if not await accounts.use_up(conn, found):
@@ -187,7 +187,8 @@ async def authenticate(gate: Gate, address: str, *, email: str, password: str) -
     async with gate.limits.counting((WrongLogin,), *await _login_charges(gate, account, address)):
         async with gate.pool.connection() as conn:
             found = await accounts.find(conn, account)
-        fits = await gate.passwords.verify(found.password_hash if found else None, password)
+        known = found.password_hash if found else None
+        fits = await gate.passwords.verify(known, password, address)
         if found is None or not fits:
             raise WrongLogin
     accounts.refuse_blocked(found.status)
@@ -217,7 +218,7 @@ async def create_admin(pool: Pool, email: str, password: str, name: str = "") ->
     check_rule(password)
     passwords = Passwords(threads=1)
     try:
-        password_hash = await passwords.hash(password)
+        password_hash = await passwords.hash(password, accounts.SETUP)
     finally:
         passwords.close()
     async with pool.connection() as conn, conn.transaction():
@@ -259,9 +260,11 @@ async def _login_charges(gate: Gate, account: str, address: str) -> list[Charge]
     return charges
 
 
-async def _is_registered(gate: Gate, registration: Registration, password: str) -> bool:
+async def _is_registered(
+    gate: Gate, registration: Registration, password: str, address: str
+) -> bool:
     try:
-        return await gate.passwords.verify(registration.password_hash, password)
+        return await gate.passwords.verify(registration.password_hash, password, address)
     except TooMany:
         async with gate.pool.connection() as conn:
             await accounts.give_try_back(conn, registration)

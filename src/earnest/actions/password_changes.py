@@ -55,7 +55,7 @@ async def change_password(
     if new == current:
         raise InvalidField("newPassword", "must differ from the current password")
     found = await authenticate(gate, address, email=email, password=current)
-    new_hash = await gate.passwords.hash(new)
+    new_hash = await gate.passwords.hash(new, address)
     async with gate.pool.connection() as conn, conn.transaction():
         await password_resets.set_void(conn, canonical_email(found.email))
         if not await _replace(conn, found, new_hash, "password changed", refresh_token_id):
@@ -94,7 +94,7 @@ async def reset_password(gate: Gate, address: str, *, token: str, new: str, conf
             found = await password_resets.find(conn, token_hash)
         if found is None:
             raise ResetTokenInvalid
-        new_hash = await gate.passwords.hash(new)
+        new_hash = await gate.passwords.hash(new, address)
         async with gate.pool.connection() as conn, conn.transaction():
             if not await password_resets.use_up(conn, token_hash):
                 raise ResetTokenInvalid

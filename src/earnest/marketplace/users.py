@@ -32,6 +32,7 @@ from earnest.marketplace.shapes import (
 )
 from earnest.store import accounts, people
 from earnest.store.people import Status
+from earnest.web.address import address_of
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
@@ -89,7 +90,7 @@ async def create_admin(request: EarnestRequest, data: JSONBody[NewAdmin]) -> Res
         # The record outlives the request: its hash must not let anybody try passwords on it.
         keyed = hmac.digest(state.code_key, wanted.request_hash, "sha256")
         wanted = msgspec.structs.replace(wanted, request_hash=keyed)
-    password_hash = await state.passwords.hash(data.password)
+    password_hash = await state.passwords.hash(data.password, address_of(request))
 
     async def work(conn: asyncpg.Connection) -> Any:
         made = await accounts.create(
