@@ -104,6 +104,14 @@ def test_it_starts_from_nothing_and_leaves_nothing_behind(data_dir: Path) -> Non
     assert time.monotonic() - started < 30
     assert processes_of(data_dir) == []
     assert not any(process.is_running() for process in family)
+    assert "other machines" not in serve.log.read_text()
+
+
+def test_it_warns_of_a_sandbox_that_other_machines_reach(data_dir: Path) -> None:
+    serve = Serve(data_dir, "--host", "0.0.0.0")
+    assert httpx.get(f"{serve.ready()}/sandbox/mailbox?to=bob@example.com").json() == []
+    assert serve.stop() == 0
+    assert "a sandbox that other machines reach" in serve.log.read_text()
 
 
 def test_it_ends_well_when_it_is_told_to_stop_while_it_starts(data_dir: Path) -> None:

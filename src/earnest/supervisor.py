@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
@@ -84,6 +85,7 @@ def serve(
             for child in children:
                 child.start()
             _await_ready(url, database.settings, children)
+            _warn_of_strangers(settings, listener)
             print(f"Earnest is ready on {url}", flush=True)
             if on_ready is not None:
                 on_ready(url, database.settings)
@@ -292,6 +294,16 @@ def _url_of(listener: socket.socket, host: str) -> str:
     wildcards = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  not bound here
     name = wildcards.get(address, host)
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _warn_of_strangers(settings: Settings, listener: socket.socket) -> None:
+    """The mailbox of a sandbox holds every link that sets a password."""
+    address = ip_address(listener.getsockname()[0])
+    if not settings.is_production and not address.is_loopback:
+        log.warning(
+            "this is a sandbox that other machines reach: whoever does may read everybody's mail,"
+            " move the clock and pay with test cards; EARNEST_ENV=production closes that"
+        )
 
 
 def _report(text: str) -> None:
