@@ -9,7 +9,7 @@ import pytest
 
 from earnest.app import build_app
 from earnest.store.db import Pool
-from earnest.store.limits import LOGIN_ACCOUNT, Charge
+from earnest.store.limits import LETTER, LETTER_ACCOUNT, LOGIN_ACCOUNT, Charge
 from refusals import SET_STATUS, blocked
 from signing import Hashing, counted_hashing, letters_to, sign_in, try_login
 from web import PASSWORD, Caller, Cast, caller, make_settings, problem
@@ -162,6 +162,27 @@ async def test_it_lets_the_owner_in_at_a_new_address_while_many_guess(cast: Cast
         assert (await reset(bob, await forget(bob, cast.bob.email))).status_code == 200
     problem(await try_login(cast.app, cast.bob.email, NEW, address=attacker), 429)
     assert (await try_login(cast.app, cast.bob.email, NEW, address=new)).status_code == 200
+
+
+async def test_it_mails_the_owner_while_others_ask_in_their_name(cast: Cast) -> None:
+    home, new, attacker = "192.0.2.1", "192.0.2.2", "198.51.100.7"
+    assert (await try_login(cast.app, cast.bob.email, address=home)).status_code == 200
+    async with caller(cast.app, address=attacker) as somebody:
+        asked = {"email": cast.bob.email}
+        answers = [
+            await somebody.post("/api/auth/forgot-password", json=asked)
+            for _ in range(LETTER_ACCOUNT.burst)
+        ]
+    assert [answer.status_code for answer in answers].count(200) == LETTER.burst
+    async with caller(cast.app, address=new) as bob:
+        assert await forget(bob, cast.bob.email)
+    limits = cast.app.state.gate.limits
+    for _ in range(LETTER_ACCOUNT.burst - LETTER.burst - 1):
+        await limits.charge(Charge(LETTER_ACCOUNT, (cast.bob.email,)))
+    async with caller(cast.app, address=new) as bob:
+        problem(await bob.post("/api/auth/forgot-password", json=asked), 429)
+    async with caller(cast.app, address=home) as bob:
+        assert (await reset(bob, await forget(bob, cast.bob.email))).status_code == 200
 
 
 @pytest.mark.parametrize(

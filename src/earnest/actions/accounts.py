@@ -24,6 +24,7 @@ from earnest.store.limits import (
     CODE,
     CODE_ADDRESS,
     LETTER,
+    LETTER_ACCOUNT,
     LETTER_ADDRESS,
     LOGIN,
     LOGIN_ACCOUNT,
@@ -103,7 +104,7 @@ async def register(
         raise Forbidden
     canonical = canonical_email(email)
     check_rule(password)
-    async with gate.limits.charged(*letter_charges(canonical, address)):
+    async with gate.limits.charged(*await letter_charges(gate, canonical, address)):
         password_hash = await gate.passwords.hash(password, address)
         async with gate.pool.connection() as conn, conn.transaction():
             code_hash, letter = await _answer_to(gate, conn, email, canonical)
@@ -119,7 +120,7 @@ async def resend_code(gate: Gate, address: str, *, email: str) -> None:
     """
     canonical = canonical_email(email)
     async with (
-        gate.limits.charged(*letter_charges(canonical, address)),
+        gate.limits.charged(*await letter_charges(gate, canonical, address)),
         gate.pool.connection() as conn,
         conn.transaction(),
     ):
@@ -248,9 +249,12 @@ def login_charge(account: str, address: str) -> Charge:
     return Charge(LOGIN, (account, address))
 
 
-def letter_charges(account: str, address: str) -> tuple[Charge, Charge]:
-    """One letter to `account`, asked for from `address`."""
-    return Charge(LETTER, (account,)), Charge(LETTER_ADDRESS, (address,))
+async def letter_charges(gate: Gate, account: str, address: str) -> list[Charge]:
+    """What a letter to `account` costs whoever at `address` asks for it."""
+    charges = [Charge(LETTER, (account, address)), Charge(LETTER_ADDRESS, (address,))]
+    if not await gate.limits.is_known(account, address):
+        charges.append(Charge(LETTER_ACCOUNT, (account,)))
+    return charges
 
 
 async def _login_charges(gate: Gate, account: str, address: str) -> list[Charge]:

@@ -70,7 +70,7 @@ async def forgot_password(gate: Gate, address: str, *, email: str, client_url: s
     canonical = canonical_email(email)
     token = secrets.token_hex(TOKEN_BYTES)
     async with (
-        gate.limits.charged(*letter_charges(canonical, address)),
+        gate.limits.charged(*await letter_charges(gate, canonical, address)),
         gate.pool.connection() as conn,
         conn.transaction(),
     ):

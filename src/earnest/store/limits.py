@@ -76,8 +76,16 @@ LETTER = Limit(
     "letter",
     5,
     180,
-    "letters with a code or a link asked for one e-mail address",
+    "letters with a code or a link asked for one e-mail address from one address",
     "Filling somebody's mailbox. A letter takes less than that to arrive.",
+)
+LETTER_ACCOUNT = Limit(
+    "letter-account",
+    10,
+    90,
+    "letters with a code or a link asked for one e-mail address from addresses that are new to it",
+    "Filling somebody's mailbox from many addresses. No single one can use this up, and where"
+    " somebody has signed in within 90 days it does not count: their letters come.",
 )
 LETTER_ADDRESS = Limit(
     "letter-address",
@@ -93,7 +101,17 @@ RESET = Limit(
     "passwords set anew with a token that is not good, from one address",
     "Guessing tokens is hopeless (256 bits); this spares the database the attempts.",
 )
-LIMITS = (LOGIN, LOGIN_ADDRESS, LOGIN_ACCOUNT, CODE, CODE_ADDRESS, LETTER, LETTER_ADDRESS, RESET)
+LIMITS = (
+    LOGIN,
+    LOGIN_ADDRESS,
+    LOGIN_ACCOUNT,
+    CODE,
+    CODE_ADDRESS,
+    LETTER,
+    LETTER_ACCOUNT,
+    LETTER_ADDRESS,
+    RESET,
+)
 
 
 class Charge(msgspec.Struct, frozen=True):
