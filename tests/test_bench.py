@@ -187,7 +187,7 @@ async def test_it_misses_a_commit_that_was_acknowledged_and_is_not_there(stand: 
     [
         ([2.1, 2.0, 2.2, 1.9], "goal"),
         ([1.6, 1.7, 1.4, 1.8], "must"),
-        ([1.4, 1.4, 1.6, 1.6, 1.45], "below must, within noise"),
+        ([1.4, 1.4, 1.6, 1.6, 1.45], "must missed, within noise"),
         ([1.4, 1.3, 1.6, 1.2], "MISSED"),
     ],
 )

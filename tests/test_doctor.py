@@ -329,7 +329,7 @@ def test_it_works_while_a_server_runs_and_without_one(data_dir: Path) -> None:
     serve.ready()
     listed = sorted(data_dir.iterdir())
     for _ in range(2):
-        answer = earnest("doctor", "--data", data_dir, EARNEST_CLIENT_URL="http://localhost:5173")
+        answer = earnest("doctor", "--data", data_dir, EARNEST_CLIENT_URL="http://127.0.0.1:5173")
         assert answer.returncode == 0, answer.stdout
         assert answer.stdout.startswith("note     sandbox: This is a sandbox")
         assert answer.stdout.endswith("0 errors, 0 warnings.\n")
