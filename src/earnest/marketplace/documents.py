@@ -4,7 +4,8 @@ Who looks decides what is shown (D8): the parties and admins see everything, any
 and ids: no e-mail, no reasons.
 """
 
-from datetime import UTC
+import functools
+from datetime import UTC, date
 from typing import Annotated, Any
 
 import msgspec
@@ -246,12 +247,18 @@ def status_history(contract: Contract) -> list[StatusEntry]:
     return [
         StatusEntry(
             status=status,
-            timestamp=at.astimezone(UTC).strftime("%d-%m-%y"),
+            timestamp=_shown(at.astimezone(UTC).date()),
             id=sub_id(contract.public_id, index),
         )
         for index, (status, at) in enumerate(steps, start=1)
         if at is not None
     ]
+
+
+@functools.lru_cache(maxsize=2_048)
+def _shown(day: date) -> str:
+    """01-05-26; there are not many days, and a list has hundreds of steps."""
+    return day.strftime("%d-%m-%y")
 
 
 def merged(document: ContractDocument, message: str | None = None) -> bytes:

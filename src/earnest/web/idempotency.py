@@ -7,11 +7,11 @@ path, query and raw body, so the same key with anything else is refused.
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import msgspec
-from litestar import MediaType, Request, Response
+from litestar import Request, Response
 
 from earnest.actions.core import Core
 from earnest.domain.party import Actor
@@ -19,9 +19,11 @@ from earnest.errors import InvalidField
 from earnest.store import idempotency
 from earnest.store.accounts import require_active
 from earnest.store.idempotency import Once, Reply
-from earnest.web.wire import WireResponse, encode
+from earnest.web.wire import Rendered, encode
 
 HEADER = "Idempotency-Key"
+REPLAYED = (b"idempotent-replayed", b"true")
+JSON = b"application/json"
 _KEY = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
@@ -64,10 +66,8 @@ def reply(status: int, body: msgspec.Struct) -> Reply:
 
 def respond(reply: Reply) -> Response[Any]:
     """A rendered answer on its way out."""
-    headers = {"Idempotent-Replayed": "true"} if reply.replayed else None
-    return WireResponse(
-        reply.body, status_code=reply.status, media_type=MediaType.JSON, headers=headers
-    )
+    headers = (REPLAYED,) if reply.replayed else ()
+    return cast("Response[Any]", Rendered(reply.status, JSON, reply.body, *headers))
 
 
 async def carry_out(

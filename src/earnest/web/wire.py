@@ -1,5 +1,6 @@
 """How values leave: one JSON encoder, one spelling of an instant."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ from litestar import MediaType, Response
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
+Header = tuple[bytes, bytes]
 _DETOURS = ("cookies", "background", "encoded_headers", "is_head_response")
 
 encode = _ENCODER.encode
@@ -15,21 +17,34 @@ encode = _ENCODER.encode
 
 
 class Rendered:
-    """An answer as it leaves: an ASGI application of two messages."""
+    """An answer as it leaves: an ASGI application of two messages.
 
-    __slots__ = ("_body", "_headers", "_status")
+    A handler that returns `Response[...]` may return this instead.
+    """
 
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        self._status = status
-        self._headers = headers
-        self._body = body
+    __slots__ = ("_headers", "body", "status_code")
+
+    def __init__(self, status_code: int, kind: bytes, body: bytes, *headers: Header) -> None:
+        self.status_code = status_code
+        self.body = body
+        self._headers: list[Header] = [
+            (b"content-type", kind),
+            (b"content-length", str(len(body)).encode()),
+            *headers,
+        ]
+
+    def to_asgi_response(self, app: Any, request: Any, **given: Any) -> "Rendered":  # noqa: ARG002
+        """What Litestar asks of every answer; the headers of its route are added."""
+        if more := given.get("headers"):
+            self._headers += _encoded(more)
+        return self
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002
         """Send it."""
         await send(
-            {"type": "http.response.start", "status": self._status, "headers": self._headers}
+            {"type": "http.response.start", "status": self.status_code, "headers": self._headers}
         )
-        await send({"type": "http.response.body", "body": self._body, "more_body": False})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
 class WireResponse(Response[Any]):
@@ -46,15 +61,8 @@ class WireResponse(Response[Any]):
         body = self.render(self.content, kind)
         if kind.startswith("text/"):
             kind = f"{kind}; charset=utf-8"
-        headers = [
-            (b"content-type", kind.encode()),
-            (b"content-length", str(len(body)).encode()),
-        ]
-        headers += [
-            (name.lower().encode(), value.encode("latin-1"))
-            for name, value in ((given.get("headers") or {}) | self.headers).items()
-        ]
-        return Rendered(status, headers, body)
+        headers = _encoded((given.get("headers") or {}) | self.headers)
+        return Rendered(status, kind.encode(), body, *headers)
 
     def render(self, content: Any, media_type: str, enc_hook: Any = None) -> bytes:  # noqa: ARG002
         """The body."""
@@ -65,9 +73,15 @@ class WireResponse(Response[Any]):
         return encode(content)
 
 
+def _encoded(headers: Mapping[str, str]) -> list[Header]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
 def instant(at: datetime) -> str:
     """2026-05-01T09:00:00.000Z"""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def midnight(day: date) -> str:
