@@ -42,6 +42,7 @@ from earnest.web.guard import BODY_BYTES_MAX, EarnestRequest
 from earnest.web.health import healthz, readyz, show_metrics
 from earnest.web.metrics import Metrics
 from earnest.web.origins import Origins, origin_of
+from earnest.web.straight import Straight
 from earnest.web.tokens import REFRESH_SECONDS, Tokens
 from earnest.web.wire import WireResponse
 
@@ -113,6 +114,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
     )
     require_declared(app.routes)
     app.state["described"] = docs_page.Described(app, settings.public_url)
+    app.asgi_handler = Straight(app)
     if settings.client_url:
         app.asgi_handler = Origins(app.asgi_handler, origin_of(settings.client_url))
     app.open_envelope(

@@ -273,7 +273,12 @@ async def freelancer_contracts(
     return ContractList(len(shown), shown, shown)
 
 
-@get("/view-contract/{contract_id:str}", access=READERS, refuses=(ContractNotFound,))
+@get(
+    "/view-contract/{contract_id:str}",
+    access=READERS,
+    refuses=(ContractNotFound,),
+    straight=True,
+)
 async def view_contract(
     request: EarnestRequest, contract_id: FromPath[str]
 ) -> Response[ContractShown]:

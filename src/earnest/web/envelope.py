@@ -174,13 +174,13 @@ class Envelope(Litestar):
 
 
 def _with_head(headers: list[Header]) -> list[Header]:
-    """HEAD is allowed wherever GET is."""
-    return [
-        (name, value + b", HEAD")
-        if name == b"allow" and b"GET" in value and b"HEAD" not in value
-        else (name, value)
-        for name, value in headers
-    ]
+    """HEAD is allowed wherever GET is. In alphabetical order: the framework's is accidental."""
+    return [(name, _allowed(value) if name == b"allow" else value) for name, value in headers]
+
+
+def _allowed(value: bytes) -> bytes:
+    methods = set(value.split(b", "))
+    return b", ".join(sorted(methods | {b"HEAD"} if b"GET" in methods else methods))
 
 
 async def _send_unexpected(send: Send) -> None:

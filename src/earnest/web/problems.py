@@ -151,3 +151,12 @@ HANDLERS: ExceptionHandlersMap = {
     HTTPException: render_litestar,
     Exception: render_unexpected,
 }
+
+
+def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """What HANDLERS make of an error, as Litestar chooses among them."""
+    for kind in type(error).__mro__:
+        if kind in HANDLERS:
+            rendered: Response[Problem] = HANDLERS[kind](request, error)
+            return rendered
+    raise error
