@@ -9,6 +9,7 @@ advisory lock, no temporary table.
 import asyncio
 import contextlib
 import functools
+import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -222,6 +223,7 @@ class _Lease:
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_SIGNED = struct.Struct(">q").unpack
 
 
 @functools.lru_cache(maxsize=1_024)
@@ -231,7 +233,8 @@ def _instant_sent(instant: datetime) -> bytes:
 
 
 def _instant_received(sent: bytes) -> datetime:
-    return _EPOCH + timedelta(microseconds=int.from_bytes(sent, "big", signed=True))
+    # The quickest of six spellings, by half: a contract has eight instants.
+    return _EPOCH + _MICROSECOND * _SIGNED(sent)[0]
 
 
 def _is_whole(conn: asyncpg.Connection, error: BaseException | None) -> bool:
