@@ -96,7 +96,8 @@ INSERT INTO contract (
 )
 SELECT
     c.id + n, substr(c.public_id, 1, 8) || lpad(to_hex(c.id + n), 10, '0') || '000000',
-    c.business_id, 'CON' || 10000000 + n, c.buyer_id, c.seller_id, c.currency, c.amount_minor, c.created_at,
+    c.business_id, 'CON' || 10000000 + n, c.buyer_id, c.seller_id, c.currency, c.amount_minor,
+    c.created_at,
     c.version, c.commit_id, c.updated_at, c.agreement, c.work, c.dispute, c.tranches, '', '',
     FALSE, c.event_seq, c.event_head
 FROM contract AS c CROSS JOIN generate_series(1, $1) AS n

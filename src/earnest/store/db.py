@@ -234,7 +234,8 @@ def _instant_sent(instant: datetime) -> bytes:
 
 def _instant_received(sent: bytes) -> datetime:
     # The quickest of six spellings, by half: a contract has eight instants.
-    return _EPOCH + _MICROSECOND * _SIGNED(sent)[0]
+    microseconds: int = _SIGNED(sent)[0]
+    return _EPOCH + _MICROSECOND * microseconds
 
 
 def _is_whole(conn: asyncpg.Connection, error: BaseException | None) -> bool:
