@@ -16,8 +16,9 @@ from litestar.routes import HTTPRoute
 
 from earnest.domain.party import Role
 from earnest.web.auth import access_of
-from life import Life, accepted
+from life import Life
 from web import UNKNOWN_ID, Caller, Cast
+from world import ids_of
 
 PATH_PARAMETER = re.compile(r"\{(\w+):(\w+)\}")
 
@@ -32,20 +33,7 @@ class World(msgspec.Struct, frozen=True):
     async def of(cls, cast: Cast) -> "World":
         life = await Life.at(cast, "requested")
         other = await Life.begin(cast)
-        applied = accepted(await cast.bob.get("/api/freelancer/jobs/applied-jobs"))
-        return cls(
-            cast,
-            {
-                "contract_id": life.contract,
-                "job_id": other.job,
-                "client_id": cast.alice.id,
-                "freelancer_id": cast.bob.id,
-                "user_id": cast.bob.id,
-                "application_id": applied["applications"][0]["_id"],
-                "label_id": cast.category,
-                "session_id": life.session,
-            },
-        )
+        return cls(cast, await ids_of(life, other))
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from earnest.store.db import Pool
 from earnest.web.tokens import Tokens
 from life import Life, accepted
 from web import PASSWORD, UNKNOWN_ID, Caller, Cast, caller, problem
+from world import ids_of
 
 # Routes that never ask who is calling. A stale token must keep nobody from signing in.
 ASK_NOBODY = re.compile(
@@ -80,8 +81,6 @@ class World(msgspec.Struct):
 async def world(cast: Cast) -> World:
     life = await Life.at(cast, "requested")
     other = await Life.begin(cast)
-    applied = accepted(await cast.bob.get("/api/freelancer/jobs/applied-jobs"))["applications"]
-    wallet = accepted(await cast.bob.get(f"/api/freelancer/wallet/earnings/{cast.bob.id}"))["data"]
     refresh = {}
     for who in (cast.alice, cast.bob, cast.olga):
         async with caller(cast.app) as browser:
@@ -93,16 +92,7 @@ async def world(cast: Cast) -> World:
         cast,
         (cast.alice, cast.bob, cast.olga),
         refresh,
-        {
-            "contract_id": life.contract,
-            "job_id": other.job,
-            "client_id": cast.alice.id,
-            "freelancer_id": cast.bob.id,
-            "user_id": cast.bob.id,
-            "application_id": applied[0]["_id"],
-            "label_id": cast.category,
-            "id": cast.bob.id if wallet is None else wallet["_id"],
-        },
+        await ids_of(life, other),
     )
 
 

@@ -22,6 +22,31 @@ LETTERS = "-ABmtO"
 """Nobody, Alice, Bob, Mallory (another client), Mallet (another freelancer), Olga."""
 
 
+async def ids_of(life: Life, applied_for: Life) -> dict[str, str]:
+    """Real ids for the path parameters of all routes: of a contract, of another job that Bob
+    applied for, and of their people. `id` is that of Bob's wallet, once he has one."""
+    cast = life.cast
+    applications = await cast.bob.get("/api/freelancer/jobs/applied-jobs")
+    [application] = [
+        one["_id"]
+        for one in accepted(applications)["applications"]
+        if one["jobId"]["_id"] == applied_for.job
+    ]
+    wallet = await cast.bob.get(f"/api/freelancer/wallet/earnings/{cast.bob.id}")
+    return {
+        "contract_id": life.contract,
+        "job_id": applied_for.job,
+        "client_id": cast.alice.id,
+        "freelancer_id": cast.bob.id,
+        "user_id": cast.bob.id,
+        "application_id": application,
+        "label_id": cast.category,
+        "payment_id": life.contract,
+        "session_id": life.session,
+        "id": (accepted(wallet)["data"] or {"_id": cast.bob.id})["_id"],
+    }
+
+
 class World(msgspec.Struct):
     """Ids by the name of the path parameter they belong to; `canceled` is a contract, too."""
 
@@ -55,28 +80,7 @@ class World(msgspec.Struct):
             201,
         )
         applied_for = await Life.begin(cast, rate=104)
-        applications = await cast.bob.get("/api/freelancer/jobs/applied-jobs")
-        [application] = [
-            one["_id"]
-            for one in accepted(applications)["applications"]
-            if one["jobId"]["_id"] == applied_for.job
-        ]
-        wallet = await cast.bob.get(f"/api/freelancer/wallet/earnings/{cast.bob.id}")
-        return cls(
-            cast,
-            {
-                "contract_id": requested.contract,
-                "job_id": applied_for.job,
-                "client_id": cast.alice.id,
-                "freelancer_id": cast.bob.id,
-                "user_id": cast.bob.id,
-                "application_id": application,
-                "label_id": cast.category,
-                "payment_id": requested.contract,
-                "id": accepted(wallet)["data"]["_id"],
-            },
-            canceled.contract,
-        )
+        return cls(cast, await ids_of(requested, applied_for), canceled.contract)
 
     def path(self, template: str, **other: str) -> str:
         """A path of a route, with the ids of this world and `other` ones above them."""
