@@ -22,6 +22,7 @@ LAYERS = {
     "errors": 0,
     "ids": 0,
     "logs": 0,
+    "sealing": 0,
     "domain": 1,
     "ledger": 2,
     "store": 3,

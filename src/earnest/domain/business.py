@@ -2,7 +2,8 @@
 
 import msgspec
 
-from earnest.domain.pricing import FeeRule, LineType, Payee, Payer
+from earnest.domain.money import Currency
+from earnest.domain.pricing import Fee, FeeRule, LineType, Payee, Payer, partner_plan
 
 MARKETPLACE = 1
 """The key of the built-in business."""
@@ -30,13 +31,43 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     """D7: the tiers of marketplace spec 3.4, by the work status at cancellation."""
     refund_approval: str = "admin"
-    """D6: "admin", or "automatic" when a client's refund call moves the money at once."""
+    """D6: "admin", or "automatic" when the refund call of who may ask moves the money at once."""
     require_funding_before_start: bool = False
     """D3: whether approving needs the money to be held."""
     release_without_request_days: int = 14
     """D20: an admin may release this long after completion without the client's request."""
     amount_minor_max: int = 99_999_999
-    """D16: the largest base amount of a contract."""
+    """D16, E18: the largest base amount of a contract."""
+    refund_to: str = "wallet"
+    """Where a refund goes: the buyer's "wallet" here, or back to its "source" by the provider."""
+    retention_bps: int = 0
+    """E6: what is kept of the part of a base that a partial refund leaves the seller."""
+    release_needs_approval: bool = False
+    """E15: whether a release needs the seller's approve."""
+    require_kyc: bool = False
+    """E12: whether a release needs the seller's identity to be verified."""
+    callback_hosts: tuple[str, ...] = ()
+    """E14: where buyers may be sent back to, in lower case; empty: to any https host."""
+
+
+ESCROW_FEE = Fee(250)
+PLATFORM_FEE = Fee(1_000)
+TAX_BPS = 1_500
+NOTHING_TO_SELLER = tuple(
+    CancellationTier(work, 0) for work in ("not_started", "started", "ongoing", "delivered")
+)
+
+
+def partner_settings(of: Currency) -> Settings:
+    """What a new partner begins with: the fees of partner spec 4, refunds to their source."""
+    return Settings(
+        fee_plan=partner_plan(ESCROW_FEE, PLATFORM_FEE, TAX_BPS),
+        cancellation_policy=NOTHING_TO_SELLER,
+        refund_approval="automatic",
+        refund_to="source",
+        retention_bps=500,
+        amount_minor_max=10 ** (6 + of.exponent) - 1,
+    )
 
 
 class Business(msgspec.Struct, frozen=True):

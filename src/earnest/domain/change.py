@@ -12,8 +12,9 @@ import msgspec
 from earnest.domain.audit import Event, canonical
 from earnest.domain.contract import Contract
 from earnest.domain.movement import Movement
-from earnest.domain.party import Actor
+from earnest.domain.party import Actor, Member
 from earnest.domain.payment import Consumed, Payment
+from earnest.domain.refund import Refund
 from earnest.ids import Ids
 
 
@@ -25,7 +26,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: datetime
     events: tuple[Event, ...]
     contract: Contract | None = None
+    members: tuple[Member, ...] = ()
+    """People whom a contract that is created names for the first time."""
     payment: Payment | None = None
+    refund: Refund | None = None
     movements: tuple[Movement, ...] = ()
     consumed: Consumed | None = None
 
@@ -48,6 +52,17 @@ def audit_event(
     """An event of something that has no chain of its own; it begins a commit."""
     key = ids.new_entry()
     return Event(key, key, subject, type_, actor.name, now, canonical(body))
+
+
+def next_refund(refund: Refund, commit_id: int, now: datetime, **changes: object) -> Refund:
+    """`refund` one version on."""
+    return msgspec.structs.replace(
+        refund,
+        version=refund.version + 1,
+        commit_id=commit_id,
+        updated_at=max(now, refund.updated_at),
+        **changes,
+    )
 
 
 def next_payment(payment: Payment, commit_id: int, now: datetime, **changes: object) -> Payment:

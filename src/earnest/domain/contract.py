@@ -11,6 +11,7 @@ stands in one table, `earnest.domain.rules.RULES`. The verbs are pure functions 
 `earnest.domain.verbs`; each returns a `Change`.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 
@@ -61,6 +62,9 @@ class Money(StrEnum):
 HOLDING = frozenset({Money.HELD, Money.RELEASE_REQUESTED, Money.REFUND_PENDING})
 """The states in which a tranche's held account is not empty."""
 
+SETTLED = frozenset({Money.RELEASED, Money.REFUNDED, Money.SPLIT})
+"""The states in which it is empty again, for good."""
+
 
 class Dispute(StrEnum):
     NONE = "none"
@@ -68,17 +72,33 @@ class Dispute(StrEnum):
     RESOLVED = "resolved"
 
 
-class Terms(msgspec.Struct, frozen=True):
+class Milestone(msgspec.Struct, frozen=True):
+    """What a tranche is for. `due_date` is as it was sent, an instant in UTC."""
+
+    id: int
+    name: str
+    description: str
+    due_date: str
+
+
+class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the parties agreed to, priced; written once and never changed.
 
-    The cancellation policy is part of it: a business that changes its policy changes it for
-    contracts to come, not for people who already agreed.
+    The policies are part of it: a business that changes them does so for contracts to come, not
+    for people who already agreed. There are as many milestones as tranches, or none.
     """
 
     title: str
     tranches: tuple[PricedTranche, ...]
     cancellation_policy: tuple[CancellationTier, ...]
-    description: str = ""
+    retention_bps: int = 0
+    milestones: tuple[Milestone, ...] = ()
+    service_type: str = ""
+    description: str | None = None
+    notes: str | None = None
+    reference: str | None = None
+    metadata: dict[str, str] | None = None
+    callback_url: str = ""
 
 
 class Contract(msgspec.Struct, frozen=True):
@@ -130,8 +150,15 @@ class Contract(msgspec.Struct, frozen=True):
 
     @property
     def funded(self) -> bool:
-        """Whether the buyer's money ever arrived; it stays true after release and refund."""
+        """Whether the buyer's money ever arrived; it stays true after release and refund.
+
+        All tranches are funded at once."""
         return self.tranches[0] not in (Money.UNFUNDED, Money.AWAITING_PAYMENT)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all money that arrived has gone where it belongs."""
+        return all(state in SETTLED for state in self.tranches)
 
     @property
     def charge_minor(self) -> int:
@@ -140,6 +167,13 @@ class Contract(msgspec.Struct, frozen=True):
 
     def with_tranche(self, index: int, state: Money) -> tuple[Money, ...]:
         return (*self.tranches[:index], state, *self.tranches[index + 1 :])
+
+    def with_tranches(self, indexes: Collection[int], state: Money) -> tuple[Money, ...]:
+        return tuple(state if i in indexes else now for i, now in enumerate(self.tranches))
+
+    def holding(self, *states: Money) -> tuple[int, ...]:
+        """The indexes of the tranches in one of `states`."""
+        return tuple(i for i, state in enumerate(self.tranches) if state in states)
 
 
 class Shares(msgspec.Struct, frozen=True):

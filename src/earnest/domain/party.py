@@ -1,5 +1,6 @@
 """Parties and actors: who a contract binds, and who is acting on it now."""
 
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
@@ -44,3 +45,21 @@ class Party(msgspec.Struct, frozen=True):
     name: str
     email: str = ""
     picture: str = ""
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A buyer or a seller of a partner's contracts: of one business, known by a reference and by
+    a phone number (digits with country code), each once in that business (decision E23)."""
+
+    key: int
+    public_id: PublicId
+    business: int
+    platform_ref: str
+    phone: str
+    first_name: str
+    last_name: str
+    created_at: datetime
+
+    @property
+    def name(self) -> str:
+        return f"{self.first_name} {self.last_name}".strip()

@@ -26,11 +26,20 @@ class LineType(StrEnum):
     PLATFORM_FEE_TAX = "externalPlatformFeeTax"
 
 
+FEES = (LineType.ESCROW_FEE, LineType.PLATFORM_FEE)
+ORDER = tuple(LineType)
+"""How lines are listed; what the seller gets comes after them."""
+
+
 class Payer(StrEnum):
-    """On top of the base (BUYER) or out of it (SELLER)."""
+    """On top of the base (BUYER), out of it (SELLER), or half and half (SPLIT).
+
+    SPLIT stands in plans only: it makes two lines, and the odd minor unit is the buyer's.
+    """
 
     BUYER = "buyer"
     SELLER = "seller"
+    SPLIT = "split"
 
 
 class Payee(StrEnum):
@@ -43,7 +52,11 @@ class Payee(StrEnum):
 
 
 class FeeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`rate_bps` of `of` (the base, or a fee computed before), kept within the caps."""
+    """`rate_bps` of `of` (the base, or a fee computed before), kept within the caps.
+
+    `minor_min` and `minor_max` are minor units; the minimum never exceeds the maximum. A rate of
+    0 without a minimum makes lines of 0.
+    """
 
     line: LineType
     rate_bps: int
@@ -55,12 +68,20 @@ class FeeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One priced line of a tranche."""
+    """One priced line of a tranche, borne by the buyer or by the seller."""
 
     type: LineType
     payer: Payer
     payee: Payee
     amount_minor: int
+
+    @property
+    def role(self) -> str:
+        """Who is shown to be concerned (partner spec 4): what a buyer pays to somebody besides
+        the two parties and the partner is a third party's."""
+        if self.payer is Payer.SELLER or self.payee is Payee.PARTNER_PAYABLE:
+            return self.payer
+        return "thirdParty"
 
 
 class PricedTranche(msgspec.Struct, frozen=True):
@@ -102,22 +123,71 @@ def price(bases_minor: Sequence[int], plan: Sequence[FeeRule]) -> tuple[PricedTr
 
     Raises FeesExceedAmount when the seller's lines would eat a whole base.
     """
-    whole = sum(bases_minor)
-    amounts = {LineType.CONTRACT_AMOUNT: whole}
+    amounts = {LineType.CONTRACT_AMOUNT: sum(bases_minor)}
     columns: list[tuple[Line, ...]] = []
     for rule in plan:
-        amount = max(share_bps(amounts[rule.of], rule.rate_bps), rule.minor_min)
-        if rule.minor_max is not None:
-            amount = min(amount, rule.minor_max)
-        amounts[rule.line] = amount
-        columns.append(
-            tuple(
-                Line(rule.line, rule.payer, rule.payee, part)
-                for part in allocate(amount, bases_minor)
+        amount = amounts[rule.line] = charge(rule, amounts[rule.of])
+        for payer, part in _by_payer(rule.payer, amount):
+            columns.append(
+                tuple(
+                    Line(rule.line, payer, rule.payee, share)
+                    for share in allocate(part, bases_minor)
+                )
             )
-        )
     rows = zip(*columns, strict=True) if columns else (() for _ in bases_minor)
     tranches = tuple(PricedTranche(base, row) for base, row in zip(bases_minor, rows, strict=True))
     if any(tranche.net_minor < 0 for tranche in tranches):
         raise FeesExceedAmount
     return tranches
+
+
+def charge(rule: FeeRule, of_minor: int) -> int:
+    """What `rule` takes of `of_minor`, in minor units: half up, then the caps."""
+    amount = max(share_bps(of_minor, rule.rate_bps), rule.minor_min)
+    return amount if rule.minor_max is None else min(amount, rule.minor_max)
+
+
+def _by_payer(payer: Payer, amount: int) -> tuple[tuple[Payer, int], ...]:
+    if payer is not Payer.SPLIT:
+        return ((payer, amount),)
+    return ((Payer.BUYER, amount - amount // 2), (Payer.SELLER, amount // 2))
+
+
+# -- plans of partners ------------------------------------------------------------------------
+
+
+class Fee(msgspec.Struct, frozen=True):
+    """One fee of a partner's plan: a rate in basis points within caps in minor units."""
+
+    rate_bps: int
+    payer: Payer = Payer.BUYER
+    minor_min: int = 0
+    minor_max: int | None = None
+
+
+def partner_plan(escrow: Fee, platform: Fee, tax_bps: int) -> tuple[FeeRule, ...]:
+    """The plan of decision E24: a tax on each fee, borne by whoever bears the fee.
+
+    The escrow fee is ours and its tax is owed to the state; the platform fee and the tax on it
+    are owed to the partner.
+    """
+    return (
+        _fee(LineType.ESCROW_FEE, escrow, Payee.ESCROW_FEE_INCOME),
+        FeeRule(
+            LineType.ESCROW_FEE_TAX, tax_bps, escrow.payer, Payee.TAX_PAYABLE, LineType.ESCROW_FEE
+        ),
+        _fee(LineType.PLATFORM_FEE, platform, Payee.PARTNER_PAYABLE),
+        FeeRule(
+            LineType.PLATFORM_FEE_TAX,
+            tax_bps,
+            platform.payer,
+            Payee.PARTNER_PAYABLE,
+            LineType.PLATFORM_FEE,
+        ),
+    )
+
+
+def _fee(line: LineType, fee: Fee, payee: Payee) -> FeeRule:
+    return FeeRule(
+        line, fee.rate_bps, fee.payer, payee, minor_min=fee.minor_min, minor_max=fee.minor_max
+    )

@@ -7,6 +7,8 @@
 CREATE SEQUENCE object_key INCREMENT BY 256 MAXVALUE 1099511627775 NO CYCLE;
 CREATE SEQUENCE entry_key INCREMENT BY 4096 NO CYCLE;
 CREATE SEQUENCE contract_number INCREMENT BY 32 MAXVALUE 89999969 NO CYCLE;
+CREATE SEQUENCE partner_number INCREMENT BY 32 MAXVALUE 99899968 CYCLE;
+CREATE SEQUENCE business_key START 2;
 
 -- Business time -----------------------------------------------------------------------------
 
@@ -34,7 +36,9 @@ CREATE TABLE business (
     currency text NOT NULL,
     settings text NOT NULL,
     version integer NOT NULL DEFAULT 1,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    public_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    CONSTRAINT business_public_id_unique UNIQUE (public_id)
 );
 
 -- Whoever changes a business: what was priced before must not be checked by the new settings.
@@ -49,7 +53,8 @@ FOR EACH ROW EXECUTE FUNCTION count_version();
 -- The marketplace; {} means every switch at its default.
 INSERT INTO business (id, name, currency, settings) VALUES (1, 'Marketplace', 'INR', '{}');
 
--- A buyer, a seller or an administrator, as others see them.
+-- A buyer, a seller or an administrator, as others see them. The parties of a partner have a
+-- platform reference and a phone number, each once in their business; their name is both names.
 CREATE TABLE party (
     id bigint PRIMARY KEY,
     public_id text NOT NULL,
@@ -58,9 +63,22 @@ CREATE TABLE party (
     email text NOT NULL DEFAULT '',
     picture text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL DEFAULT now(),
+    platform_ref text,
+    phone text,
+    first_name text,
+    last_name text,
     CONSTRAINT party_business_fk FOREIGN KEY (business_id) REFERENCES business (id),
-    CONSTRAINT party_in_business UNIQUE (business_id, id)
+    CONSTRAINT party_in_business UNIQUE (business_id, id),
+    CONSTRAINT party_of_partner CHECK (
+        (business_id <> 1) = (platform_ref IS NOT NULL)
+        AND (business_id <> 1) = (phone IS NOT NULL)
+        AND (business_id <> 1) = (first_name IS NOT NULL)
+        AND (business_id <> 1) = (last_name IS NOT NULL)
+    )
 );
+CREATE UNIQUE INDEX party_ref_unique ON party (business_id, platform_ref)
+WHERE platform_ref IS NOT NULL;
+CREATE UNIQUE INDEX party_phone_unique ON party (business_id, phone) WHERE phone IS NOT NULL;
 
 -- How a party signs in. Role and party never change (privileges and trigger below). Status and
 -- `token_generation` are read on every request: tokens of an earlier generation are no longer
@@ -317,8 +335,54 @@ CREATE TABLE payment (
 -- One checkout at a time per job, whoever asks first.
 CREATE UNIQUE INDEX payment_one_open_per_job ON payment (job_id)
 WHERE state IN ('opening', 'open', 'processing');
+-- A contract without a job has one checkout at a time, too.
+CREATE UNIQUE INDEX payment_one_open_per_contract ON payment (contract_id)
+WHERE job_id IS NULL AND state IN ('opening', 'open', 'processing');
 CREATE INDEX payment_parked ON payment (job_id) WHERE state = 'parked';
 CREATE INDEX payment_by_contract ON payment (contract_id);
+
+-- Money on its way back to where it came from: the intent of one call to the provider, written
+-- before that is made (invariant 14). `parts` says what becomes of each tranche once the provider
+-- has done it (earnest.domain.refund.Part as JSON); until then the money stays held.
+CREATE TABLE refund (
+    id bigint PRIMARY KEY,
+    public_id text NOT NULL,
+    business_id integer NOT NULL,
+    contract_id bigint NOT NULL,
+    payment_id bigint NOT NULL,
+    kind text NOT NULL,
+    parts text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    reason text NOT NULL,
+    created_at timestamptz NOT NULL,
+    -- from here on: what a commit may change
+    version integer NOT NULL,
+    commit_id bigint NOT NULL,
+    updated_at timestamptz NOT NULL,
+    state text NOT NULL,
+    attempts integer NOT NULL,
+    due_at timestamptz,
+    provider_refund_id text,
+    last_error text NOT NULL,
+    CONSTRAINT refund_contract_fk FOREIGN KEY (contract_id) REFERENCES contract (id),
+    CONSTRAINT refund_payment_fk FOREIGN KEY (payment_id) REFERENCES payment (id),
+    CONSTRAINT refund_provider_refund_unique UNIQUE (provider_refund_id),
+    CONSTRAINT refund_amount_positive CHECK (amount_minor > 0),
+    CONSTRAINT refund_kind_known CHECK (kind IN ('full', 'partial', 'cancellation', 'late')),
+    CONSTRAINT refund_state_known CHECK (
+        state IN ('requested', 'planned', 'sent', 'unknown', 'done', 'failed', 'declined')
+    ),
+    CONSTRAINT refund_done_by_provider CHECK (
+        state <> 'done' OR provider_refund_id IS NOT NULL
+    ),
+    CONSTRAINT refund_due_while_open CHECK (
+        (due_at IS NOT NULL) = (state IN ('planned', 'sent', 'unknown'))
+    )
+);
+CREATE INDEX refund_by_contract ON refund (contract_id);
+CREATE INDEX refund_due ON refund (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX refund_requested ON refund (id) WHERE state = 'requested';
 
 -- The inbox: every signed provider event, once, with what it led to.
 CREATE TABLE provider_event (
@@ -471,9 +535,10 @@ CREATE TRIGGER login_role_fixed BEFORE UPDATE OF party_id, role ON login
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_new_role();
 
 GRANT USAGE ON SCHEMA public TO earnest_app;
-GRANT USAGE ON SEQUENCE object_key, entry_key, contract_number TO earnest_app;
+GRANT USAGE ON SEQUENCE object_key, entry_key, contract_number, partner_number, business_key
+TO earnest_app;
 GRANT SELECT, INSERT ON transfer, event, provider_event, contract_terms TO earnest_app;
-GRANT SELECT, INSERT, UPDATE ON contract, payment, balance, rollup, party,
+GRANT SELECT, INSERT, UPDATE ON contract, payment, refund, balance, rollup, party,
 category, skill, job, business TO earnest_app;
 GRANT SELECT, INSERT, UPDATE (status, password_hash, token_generation, updated_at)
 ON login TO earnest_app;

@@ -1,3 +1,13 @@
+-- The types of event that partners hear of (partner spec 6.2); all others are ours.
+CREATE FUNCTION is_public_event(type text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN type IN (
+    'contract.created', 'contract.approved', 'contract.rejected', 'contract.cancelled',
+    'contract.delivered', 'contract.received', 'contract.released', 'contract.disputed',
+    'contract.refunded', 'contract.completed', 'payment.completed', 'refund.full-initiated',
+    'refund.full-succeeded', 'refund.partial-initiated', 'refund.partial-succeeded'
+);
+
 -- The one door: everything that a batch of changes wants written, or nothing of it.
 --
 -- A member of the batch is known by its commit_id. It is carried out when the rows it changes
@@ -14,9 +24,11 @@
 --
 -- Returns the commit ids that were left out.
 CREATE FUNCTION commit_changes(
+    parties party [],
     contracts contract [],
     terms contract_terms [],
     payments payment [],
+    refunds refund [],
     inbox provider_event [],
     events event [],
     transfers transfer [],
@@ -61,6 +73,15 @@ BEGIN
         );
     END IF;
 
+    IF cardinality(refunds) > 0 THEN
+        lost := lost || ARRAY(
+            SELECT n.commit_id FROM unnest(refunds) AS n
+            WHERE n.version > 1 AND n.version - 1 IS DISTINCT FROM (
+                SELECT r.version FROM refund AS r WHERE r.id = n.id
+            )
+        );
+    END IF;
+
     IF cardinality(contracts) > 0 THEN
         UPDATE contract AS c SET
             version = n.version,
@@ -96,6 +117,23 @@ BEGIN
                 )
             );
         END IF;
+    END IF;
+
+    -- People whom a contract names for the first time. They come with a contract that is created,
+    -- which is never late but for its key (above): nobody is left behind without one.
+    IF cardinality(parties) > 0 THEN
+        INSERT INTO party (
+            id, public_id, business_id, name, email, picture, created_at, platform_ref, phone,
+            first_name, last_name
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.name, n.email, n.picture, n.created_at,
+            n.platform_ref, n.phone, n.first_name, n.last_name
+        FROM unnest(parties) AS n
+        WHERE NOT EXISTS (
+            SELECT FROM unnest(contracts) AS c
+            WHERE n.id IN (c.buyer_id, c.seller_id) AND c.commit_id = ANY (lost)
+        );
     END IF;
 
     -- A contract that is created brings its terms.
@@ -160,6 +198,40 @@ BEGIN
         WHERE n.version = 1 AND n.commit_id <> ALL (lost);
     END IF;
 
+    IF cardinality(refunds) > 0 THEN
+        UPDATE refund AS r SET
+            version = n.version,
+            commit_id = n.commit_id,
+            updated_at = n.updated_at,
+            state = n.state,
+            attempts = n.attempts,
+            due_at = n.due_at,
+            provider_refund_id = n.provider_refund_id,
+            last_error = n.last_error
+        FROM unnest(refunds) AS n
+        WHERE r.id = n.id AND r.version = n.version - 1 AND n.commit_id <> ALL (lost)
+        AND r.id = ANY (ARRAY(SELECT i.id FROM unnest(refunds) AS i));
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> (
+            SELECT count(*) FROM unnest(refunds) AS n
+            WHERE n.version > 1 AND n.commit_id <> ALL (lost)
+        ) THEN
+            RAISE EXCEPTION 'a refund moved during the commit' USING ERRCODE = 'EA001';
+        END IF;
+
+        INSERT INTO refund (
+            id, public_id, business_id, contract_id, payment_id, kind, parts, amount_minor,
+            currency, reason, created_at, version, commit_id, updated_at, state, attempts,
+            due_at, provider_refund_id, last_error
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.contract_id, n.payment_id, n.kind, n.parts,
+            n.amount_minor, n.currency, n.reason, n.created_at, n.version, n.commit_id,
+            n.updated_at, n.state, n.attempts, n.due_at, n.provider_refund_id, n.last_error
+        FROM unnest(refunds) AS n
+        WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+    END IF;
+
     IF cardinality(inbox) > 0 THEN
         INSERT INTO provider_event (
             provider, event_id, commit_id, type, session_id, outcome, reason, took_money,
@@ -180,6 +252,26 @@ BEGIN
         e.body, e.hash
     FROM unnest(events) AS e
     WHERE e.commit_id <> ALL (lost);
+
+    -- One delivery for each event that a partner's endpoint wants to hear of. The marketplace
+    -- (business 1) has none, so its batches do not look.
+    IF EXISTS (SELECT FROM unnest(contracts) AS n WHERE n.business_id <> 1) THEN
+        INSERT INTO delivery (
+            endpoint_id, business_id, event_id, contract_id, seq, type, state, attempts,
+            next_attempt_at, created_at
+        )
+        SELECT
+            w.id, w.business_id, e.id, e.contract_id, e.seq, e.type, 'pending', 0,
+            e.recorded_at, e.recorded_at
+        FROM unnest(events) AS e
+        INNER JOIN unnest(contracts) AS n ON e.contract_id = n.id
+        INNER JOIN webhook_endpoint AS w
+            ON w.business_id = n.business_id AND w.business_id = ANY (
+                ARRAY(SELECT i.business_id FROM unnest(contracts) AS i)
+            )
+        WHERE w.is_active AND w.deleted_at IS NULL AND e.commit_id <> ALL (lost)
+        AND is_public_event(e.type);
+    END IF;
 
     IF cardinality(replies) > 0 THEN
         INSERT INTO idempotency_key (

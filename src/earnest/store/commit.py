@@ -28,7 +28,9 @@ from earnest.store.rows import (
     contract_row,
     event_row,
     inbox_row,
+    member_row,
     payment_row,
+    refund_row,
     terms_row,
     transfer_row,
 )
@@ -39,8 +41,9 @@ WORTH_A_LANE = 8
 """A second batch at once pays only when it is not too small (docs/performance.md)."""
 
 COMMIT = """
-SELECT commit_changes($1::contract[], $2::contract_terms[], $3::payment[], $4::provider_event[],
-                      $5::event[], $6::transfer[], $7::idempotency_key[])
+SELECT commit_changes($1::party[], $2::contract[], $3::contract_terms[], $4::payment[],
+                      $5::refund[], $6::provider_event[], $7::event[], $8::transfer[],
+                      $9::idempotency_key[])
 """
 
 # Ends the backend whose fate is unknown (it is ours), waiting until it is gone; then what it
@@ -55,6 +58,9 @@ LATER = frozenset(
         "contract_one_live_per_job",
         "event_chain",
         "idempotency_key_once",
+        "party_phone_unique",
+        "party_ref_unique",
+        "payment_one_open_per_contract",
         "payment_one_open_per_job",
         "payment_provider_payment_unique",
         "provider_event_money_once",
@@ -89,8 +95,12 @@ def claims(commit: Commit) -> Sequence[Hashable]:
             claimed.append(("job", change.contract.job))
     if change.payment is not None:
         claimed.append(("payment", change.payment.key))
-        if change.payment.version == 1 and change.payment.job is not None:
-            claimed.append(("checkout", change.payment.job))
+        if change.payment.version == 1:
+            of = change.payment
+            claimed.append(("checkout", of.job) if of.job else ("checkout of", of.contract))
+    if change.refund is not None:
+        claimed.append(("refund", change.refund.key))
+    claimed.extend(("party", one.business, one.phone) for one in change.members)
     if commit.once is not None:
         claimed.append(commit.once.scope)
     if change.consumed is not None:
@@ -209,22 +219,27 @@ def _is_lost(error: asyncpg.PostgresError) -> bool:
 
 
 def _rows(commits: Sequence[Commit]) -> list[list[Row]]:
-    """The seven arrays of commit_changes; rows that lock come in key order."""
+    """The arrays of commit_changes; rows that lock come in key order."""
+    members: list[Row] = []
     contracts: list[Row] = []
     terms: list[Row] = []
     payments: list[Row] = []
+    refunds: list[Row] = []
     inbox: list[Row] = []
     events: list[Row] = []
     transfers: list[Row] = []
     replies: list[Row] = []
     for commit in commits:
         change = commit.change
+        members.extend(map(member_row, change.members))
         if change.contract is not None:
             contracts.append(contract_row(change.contract))
             if change.contract.version == 1:
                 terms.append(terms_row(change.contract))
         if change.payment is not None:
             payments.append(payment_row(change.payment))
+        if change.refund is not None:
+            refunds.append(refund_row(change.refund))
         if change.consumed is not None:
             inbox.append(inbox_row(change.commit_id, change.consumed))
         events.extend(map(event_row, change.events))
@@ -233,7 +248,9 @@ def _rows(commits: Sequence[Commit]) -> list[list[Row]]:
             replies.append(
                 (*reply_row(change.commit_id, commit.once, commit.reply), change.recorded_at)
             )
-    for rows in (contracts, payments, replies):
+    for rows in (members, contracts, payments, refunds, replies):
         rows.sort(key=lambda row: row[0])
     inbox.sort(key=lambda row: row[:2])
-    return [contracts, terms, payments, inbox, events, transfers, replies]
+    return [
+        members, contracts, terms, payments, refunds, inbox, events, transfers, replies
+    ]  # fmt: skip

@@ -11,13 +11,37 @@ import msgspec
 
 from earnest.domain.audit import Event
 from earnest.domain.contract import Agreement, Contract, Dispute, Money, Terms, Work
+from earnest.domain.party import Member
 from earnest.domain.payment import Consumed, Payment, PaymentState
+from earnest.domain.refund import Part, Refund, RefundKind, RefundState
 from earnest.ledger.movements import Transfer
 
 Row = tuple[Any, ...]
 
 terms_encoder = msgspec.json.Encoder()
 terms_decoder = msgspec.json.Decoder(Terms)
+_parts_decoder = msgspec.json.Decoder(tuple[Part, ...])
+
+
+def member_row(m: Member) -> Row:
+    return (
+        m.key,
+        m.public_id,
+        m.business,
+        m.name,
+        "",
+        "",
+        m.created_at,
+        m.platform_ref,
+        m.phone,
+        m.first_name,
+        m.last_name,
+    )
+
+
+def member_from(row: asyncpg.Record) -> Member:
+    """The member in a composite value of table party."""
+    return Member(row[0], row[1], row[2], row[7], row[8], row[9], row[10], row[6])
 
 
 def contract_row(c: Contract) -> Row:
@@ -147,6 +171,55 @@ def payment_from(row: asyncpg.Record) -> Payment:
         session_expires_at=row[17],
         provider_payment_id=row[18],
         captured_at=row[19],
+    )
+
+
+def refund_row(r: Refund) -> Row:
+    return (
+        r.key,
+        r.public_id,
+        r.business,
+        r.contract,
+        r.payment,
+        r.kind,
+        msgspec.json.encode(r.parts).decode(),
+        r.amount_minor,
+        r.currency,
+        r.reason,
+        r.created_at,
+        r.version,
+        r.commit_id,
+        r.updated_at,
+        r.state,
+        r.attempts,
+        r.due_at,
+        r.provider_refund_id,
+        r.last_error,
+    )
+
+
+def refund_from(row: asyncpg.Record) -> Refund:
+    """The refund in a composite value of table refund."""
+    return Refund(
+        key=row[0],
+        public_id=row[1],
+        business=row[2],
+        contract=row[3],
+        payment=row[4],
+        kind=RefundKind(row[5]),
+        parts=_parts_decoder.decode(row[6]),
+        amount_minor=row[7],
+        currency=row[8],
+        reason=row[9],
+        created_at=row[10],
+        version=row[11],
+        commit_id=row[12],
+        updated_at=row[13],
+        state=RefundState(row[14]),
+        attempts=row[15],
+        due_at=row[16],
+        provider_refund_id=row[17],
+        last_error=row[18],
     )
 
 
