@@ -37,6 +37,7 @@ PARTNER = (
 )
 bases = st.lists(st.integers(1, 99_999_999), min_size=1, max_size=30)
 rates = st.integers(0, 3_000)
+one_bears = st.sampled_from((Payer.BUYER, Payer.SELLER))
 
 
 def rounded(exact: Fraction) -> int:
@@ -93,7 +94,7 @@ def test_it_reconciles_the_split_that_rounding_milestone_by_milestone_gets_wrong
 # -- any plan, any bases --------------------------------------------------------------------------
 
 
-@given(bases, rates, rates, rates, st.sampled_from(Payer), st.sampled_from(Payer))
+@given(bases, rates, rates, rates, one_bears, one_bears)
 def test_it_prices_every_line_once_and_splits_it_exactly(
     bases_minor: list[int], fee_bps: int, tax_bps: int, other_bps: int, payer: Payer, other: Payer
 ) -> None:
@@ -123,6 +124,23 @@ def test_it_prices_every_line_once_and_splits_it_exactly(
         assert one.charge_minor == one.net_minor + one.fees_minor  # what goes in comes out
         for line, amount in zip(one.lines, (fee, tax, platform), strict=True):
             assert abs(line.amount_minor - Fraction(amount * base_minor, total)) < 1
+
+
+@given(bases, st.integers(0, 2_000))
+def test_it_halves_a_split_fee_and_the_odd_unit_is_the_buyers(
+    bases_minor: list[int], fee_bps: int
+) -> None:
+    rule = FeeRule(LineType.ESCROW_FEE, fee_bps, Payer.SPLIT, Payee.ESCROW_FEE_INCOME)
+    fee = rounded(Fraction(sum(bases_minor) * fee_bps, 10_000))
+    try:
+        tranches = price(bases_minor, (rule,))
+    except FeesExceedAmount:
+        assert min(bases_minor) < 10
+        return
+    of_buyer = sum(one.charge_minor - one.base_minor for one in tranches)
+    of_seller = sum(one.base_minor - one.net_minor for one in tranches)
+    assert (of_buyer, of_seller) == (fee - fee // 2, fee // 2)
+    assert {line.payer for one in tranches for line in one.lines} == {Payer.BUYER, Payer.SELLER}
 
 
 @given(bases, rates, st.integers(0, 5_000), st.integers(0, 5_000))
