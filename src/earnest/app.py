@@ -27,7 +27,9 @@ from earnest.marketplace import (
     users,
     wallet,
 )
+from earnest.partner import envelope
 from earnest.providers.sandbox import SandboxProvider
+from earnest.sealing import Sealer
 from earnest.settings import BadSetting, Settings
 from earnest.store import clock
 from earnest.store.commit import Door
@@ -40,6 +42,7 @@ from earnest.web.auth import admit, require_declared
 from earnest.web.envelope import Envelope
 from earnest.web.guard import BODY_BYTES_MAX, EarnestRequest
 from earnest.web.health import healthz, readyz, show_metrics
+from earnest.web.links import Links
 from earnest.web.metrics import Metrics
 from earnest.web.origins import Origins, origin_of
 from earnest.web.straight import Straight
@@ -48,6 +51,9 @@ from earnest.web.wire import WireResponse
 
 SANDBOX_ACCOUNT = 1
 """The row of table provider_account."""
+
+FORMS = (("/apps/", envelope.refuse),)
+"""Which faces say in a form of their own what they refuse, by the beginning of their paths."""
 
 
 def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) -> Envelope:
@@ -154,6 +160,7 @@ def build_core(settings: Settings, pool: Pool, metrics: Metrics | None = None) -
         provider_name="sandbox",
         provider_account=SANDBOX_ACCOUNT,
         livemode=False,
+        sealer=Sealer(derive_key(settings.secret_key, "sealing")),
     )
 
 
@@ -178,6 +185,9 @@ def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metric
             "core": core,
             "pool": core.pool,
             "provider": core.provider,
+            "sealer": core.sealer,
+            "links": Links(derive_key(settings.secret_key, "links")),
+            "forms": FORMS,
             "webhook_secrets": (sandbox_webhook_secret(settings),),
             "passwords": passwords,
             "code_key": code_key,

@@ -261,8 +261,10 @@ TRAIL = (
         " (SELECT id FROM party WHERE name = 'Mallet')",
         (
             PARTNER,
-            "UPDATE party SET business_id = 2, platform_ref = 'USR_1', phone = '966500000001',"
-            " first_name = 'Mallet', last_name = '' WHERE name = 'Mallet'",
+            (
+                "UPDATE party SET business_id = 2, platform_ref = 'USR_1', phone = '966500000001',"
+                " first_name = 'Mallet', last_name = '' WHERE name = 'Mallet'"
+            ),
         ),
     ),
     # -- 24: the trial balance

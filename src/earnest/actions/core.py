@@ -18,6 +18,7 @@ from earnest.errors import Conflict, OutcomeUnknown
 from earnest.ids import Ids
 from earnest.ledger.movements import expand
 from earnest.providers.base import Provider
+from earnest.sealing import Sealer
 from earnest.store import idempotency
 from earnest.store.accounts import Account, require_active
 from earnest.store.commit import Commit, Door
@@ -46,6 +47,7 @@ class Core(msgspec.Struct, frozen=True):
     provider_name: str
     provider_account: int
     livemode: bool
+    sealer: Sealer
 
 
 class Found(Protocol):

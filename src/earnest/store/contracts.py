@@ -15,7 +15,7 @@ import msgspec
 from earnest.domain.business import Business, Settings
 from earnest.domain.contract import Contract
 from earnest.domain.hiring import Job
-from earnest.domain.party import Actor, Party
+from earnest.domain.party import Actor, Party, Role
 from earnest.ids import PublicId, key_of
 from earnest.store.accounts import Account
 from earnest.store.db import Pool
@@ -81,6 +81,13 @@ LEFT JOIN idempotency_key AS k ON k.scope = q.scope
 ORDER BY q.position
 """
 
+CLIENTS = """
+SELECT a.status, a.token_generation
+FROM unnest((SELECT $1::integer[])) WITH ORDINALITY AS q (business_id, position)
+LEFT JOIN api_client AS a ON a.business_id = q.business_id
+ORDER BY q.position
+"""
+
 NO_SCOPE = b""
 
 
@@ -103,6 +110,9 @@ class Loads:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._together: Grouped[Asked, Found] = Grouped(self._load, members_max=LOADS_MAX, lanes=2)
+        self._clients: Grouped[int, Account | None] = Grouped(
+            self._load_clients, members_max=LOADS_MAX, lanes=2
+        )
 
     async def contract(self, asked: Asked) -> Found:
         """One contract as it is now, with everything a decision about it needs."""
@@ -110,7 +120,14 @@ class Loads:
 
     async def account(self, caller: Actor) -> Account | None:
         """Where the login of `caller` stands now; loaded together with what others ask for."""
+        if caller.role is Role.PARTNER:
+            return await self._clients(caller.key)
         return (await self._together(Asked(None, caller))).caller
+
+    async def _load_clients(self, businesses: Sequence[int]) -> list[Account | None]:
+        async with self._pool.connection() as conn:
+            rows = await conn.fetch(CLIENTS, businesses)
+        return [account_from(row, 0) for row in rows]
 
     async def _load(self, batch: Sequence[Asked]) -> list[Found]:
         async with self._pool.connection() as conn:

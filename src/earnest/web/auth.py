@@ -78,7 +78,8 @@ async def admit(request: Request[Any, Any, Any]) -> None:
     access = access_of(request.route_handler)
     if not access.roles and not access.is_read:
         return
-    found = _bearer(request)
+    token = _bearer(request)
+    found = None if token is None else await _known(request, access, token)
     if found is None:
         if access.roles or not (_may_be_known(request) or _may_stay_unknown(request)):
             raise Unauthenticated
@@ -138,7 +139,17 @@ async def reader(request: Request[Any, Any, Any]) -> Actor | None:
 _KNOWN = "earnest.actor"
 
 
-def _bearer(request: Request[Any, Any, Any]) -> Actor | None:
+async def _known(request: Request[Any, Any, Any], access: Access, token: str) -> Actor:
+    """Whom `token` names: partners have an issuer of their own (invariant of both faces)."""
+    state = request.app.state
+    if Role.PARTNER in access.roles:
+        partner: Actor = await state.partner_tokens.read(token)
+        return partner
+    tokens: Tokens = state.access_tokens
+    return _actor_of(tokens.read(token))
+
+
+def _bearer(request: Request[Any, Any, Any]) -> str | None:
     value = None
     for name, given in request.scope["headers"]:
         if name == b"authorization":
@@ -150,8 +161,7 @@ def _bearer(request: Request[Any, Any, Any]) -> Actor | None:
     scheme, _, token = value.partition(b" ")
     if scheme.lower() != b"bearer":
         raise InvalidToken
-    tokens: Tokens = request.app.state.access_tokens
-    return _actor_of(tokens.read(token.strip(b" ").decode("latin-1")))
+    return token.strip(b" ").decode("latin-1")
 
 
 async def _by_cookie(request: Request[Any, Any, Any]) -> Actor | None:

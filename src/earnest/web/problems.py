@@ -29,6 +29,16 @@ class DatabaseLost(Unavailable):
     the same Idempotency-Key, or look."""
 
 
+class Told(msgspec.Struct, frozen=True):
+    """A refusal, before it has the form of a face. `error` is None for one of the framework."""
+
+    status: int
+    code: str
+    text: str
+    headers: dict[str, str]
+    error: EarnestError | None = None
+
+
 class Problem(msgspec.Struct, omit_defaults=True):
     """The body of every answer that is not a success."""
 
@@ -60,8 +70,7 @@ def render(request: Request[Any, Any, Any], error: EarnestError) -> Response[Pro
         headers["Retry-After"] = str(error.retry_after_seconds)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    field = error.field if isinstance(error, InvalidField) else None
-    return problem(error.status, error.code, error.message, field, headers)
+    return _in_form(request, Told(error.status, error.code, error.message, headers, error))
 
 
 def render_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
@@ -77,7 +86,8 @@ def render_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Re
     if status == 405 and error.headers:
         headers["Allow"] = error.headers["allow"]
     code = HTTPStatus(status).name.lower()
-    return problem(status, code, _LITESTAR.get(status, HTTPStatus(status).phrase), None, headers)
+    text = _LITESTAR.get(status, HTTPStatus(status).phrase)
+    return _in_form(request, Told(status, code, text, headers))
 
 
 def render_database(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
@@ -89,7 +99,18 @@ def render_database(request: Request[Any, Any, Any], error: Exception) -> Respon
 def render_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """A mistake of ours: the log has it, the answer has nothing."""
     log.error("%s failed", _route(request), exc_info=error)
-    return problem(500, "internal_error", "Internal server error", None, {})
+    return _in_form(request, Told(500, "internal_error", "Internal server error", {}))
+
+
+def _in_form(request: Request[Any, Any, Any], told: Told) -> Response[Any]:
+    """The answer, in the form of the face whose path was asked for (`app.state.forms`)."""
+    path = request.scope["path"]
+    for prefix, form in request.app.state.get("forms", ()):
+        if path.startswith(prefix):
+            answer: Response[Any] = form(request, told)
+            return answer
+    field = told.error.field if isinstance(told.error, InvalidField) else None
+    return problem(told.status, told.code, told.text, field, told.headers)
 
 
 def unexpected_bytes() -> tuple[bytes, bytes]:

@@ -1,0 +1,1 @@
+"""The partner API: escrow as a service for other platforms."""
