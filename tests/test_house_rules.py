@@ -21,6 +21,7 @@ PACKAGE = ROOT / "src" / "earnest"
 LAYERS = {
     "errors": 0,
     "ids": 0,
+    "outbound": 0,
     "logs": 0,
     "sealing": 0,
     "domain": 1,
