@@ -1,0 +1,1 @@
+"""Hosted pages: what buyers and sellers of partners see of Earnest."""
