@@ -27,7 +27,8 @@ from earnest.marketplace import (
     users,
     wallet,
 )
-from earnest.partner import envelope
+from earnest.partner import envelope, token
+from earnest.partner.tokens import PartnerTokens, jwks
 from earnest.providers.sandbox import SandboxProvider
 from earnest.sealing import Sealer
 from earnest.settings import BadSetting, Settings
@@ -52,7 +53,7 @@ from earnest.web.wire import WireResponse
 SANDBOX_ACCOUNT = 1
 """The row of table provider_account."""
 
-FORMS = (("/apps/", envelope.refuse),)
+FORMS = (("/apps/", envelope.refuse), ("/connect/", token.refuse))
 """Which faces say in a form of their own what they refuse, by the beginning of their paths."""
 
 
@@ -99,6 +100,8 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         profiles.client_router,
         profiles.freelancer_router,
         webhook,
+        token.connect_token,
+        jwks,
         sandbox_pages.static_router(),
     ]
     if not settings.is_production:
@@ -203,6 +206,7 @@ def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metric
                 "refresh",
                 REFRESH_SECONDS,
             ),
+            "partner_tokens": PartnerTokens(core.pool, core.sealer, settings.public_url),
             "is_https": settings.public_url.startswith("https://"),
         },
         deep_copy=False,

@@ -15,12 +15,12 @@ CREATE TABLE api_client (
     CONSTRAINT api_client_status_known CHECK (status IN ('Active', 'Blocked'))
 );
 
--- What access tokens and checkout results are signed with; the public halves are published. Real
--- time. `private_key` is sealed with a key that is not in the database (earnest.sealing).
+-- What access tokens and checkout results are signed with. Real time. `private_key` is sealed with
+-- a key that is not in the database (earnest.sealing); the public half, which is published, is
+-- derived from it and stands nowhere: who can write here cannot slip a key in.
 CREATE TABLE signing_key (
     kid text PRIMARY KEY,
     private_key bytea NOT NULL,
-    public_jwk text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     -- Signs until then, verifies for as long as its tokens live, and is then deleted.
     retires_at timestamptz NOT NULL,

@@ -101,6 +101,43 @@ RESET = Limit(
     "passwords set anew with a token that is not good, from one address",
     "Guessing tokens is hopeless (256 bits); this spares the database the attempts.",
 )
+CLIENT = Limit(
+    "client",
+    100,
+    10,
+    "wrong secrets of one partner's client from one address",
+    "Guessing a secret is hopeless (256 bits); this spares the database the attempts. Who knows"
+    " theirs is not counted, even with as many processes starting at once.",
+)
+CLIENT_ADDRESS = Limit(
+    "client-address",
+    300,
+    2,
+    "wrong secrets from one address, whatever the client",
+    "Looking for clients that exist.",
+)
+CLIENT_TOKEN = Limit(
+    "client-token",
+    1_000,
+    1,
+    "access tokens issued to one partner's client",
+    "A token is good for a day, and signing one costs a millisecond. Asking for one before each"
+    " request is slow, but does no harm up to this.",
+)
+IDENTITY = Limit(
+    "identity",
+    20,
+    60,
+    "people and bank accounts looked up for one member of a partner",
+    "Trying out who has which national id or account. People mistype theirs less often.",
+)
+IDENTITY_CODE = Limit(
+    "identity-code",
+    5,
+    600,
+    "one-time codes sent to one member of a partner",
+    "Guessing a code has five tries; this leaves few codes to guess, and spares a phone.",
+)
 LIMITS = (
     LOGIN,
     LOGIN_ADDRESS,
@@ -111,6 +148,9 @@ LIMITS = (
     LETTER_ACCOUNT,
     LETTER_ADDRESS,
     RESET,
+    CLIENT,
+    CLIENT_ADDRESS,
+    CLIENT_TOKEN,
 )
 
 
