@@ -120,10 +120,11 @@ def dripping(head: bytes, drop: bytes) -> Conduct:
 
     async def conduct(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(head)
-        while True:
+        while not writer.is_closing():
             writer.write(drop)
             await writer.drain()
             await asyncio.sleep(0.005)
+        raise ConnectionError
 
     return conduct
 
@@ -144,16 +145,21 @@ async def resetting(_: Request, writer: asyncio.StreamWriter) -> None:
 
 class Dials:
     """A Dial. `made` are the addresses and ports that were asked for; `read_bytes` is all that
-    was read from any of them. Without a port, nobody is there."""
+    was read from any of them. Without a port, everybody refuses; `refusing` and `swallowing` are
+    addresses that do so, or never answer at all."""
 
     def __init__(self, port: int | None = None) -> None:
         self.port = port
         self.made: list[tuple[str, int]] = []
         self.read_bytes = 0
+        self.refusing: set[str] = set()
+        self.swallowing: set[str] = set()
 
     async def __call__(self, address: str, port: int) -> httpcore.AsyncNetworkStream:
         self.made.append((address, port))
-        if self.port is None:
+        if address in self.swallowing:
+            await asyncio.Event().wait()
+        if self.port is None or address in self.refusing:
             raise ConnectionRefusedError
         return _Counted(await dial_tcp("127.0.0.1", self.port), self)
 

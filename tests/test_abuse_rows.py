@@ -1,10 +1,10 @@
 """Abuse cases: each row of the table is held by tests that say so, `@pytest.mark.abuse(40)`.
 
 The rows are numbered as in the list of abuse cases that this server is built against; what is
-missing in the sequence is about faces that do not exist yet (partner API, outbound webhooks).
+missing in the sequence is about faces that do not exist yet (partner API).
 A row's letters are what its tests must look at afterwards: Z every business table and what the
 provider was asked for are as before; S the same, and all that lets people in; 1 exactly one
-effect; Q an event is kept in quarantine and nothing is on any contract.
+effect; Q an event is kept in quarantine and nothing is on any contract; D who was dialled.
 """
 
 import ast
@@ -117,13 +117,20 @@ PEOPLE = {
     110: Row("S", "every code, a thousand passwords, passwords that cannot be"),
     119: Row("Z", "markup and invisible characters in names and texts"),
 }
-ROWS = MALFORMED | AMOUNTS | CONTRACTS | READS | PAYMENTS | KEYS | PEOPLE
+OUTBOUND = {
+    112: Row("D", "webhooks to loopback, private, link-local and metadata addresses"),
+    113: Row("D", "webhooks to other schemes and ports, with credentials, backslashes, line ends"),
+    115: Row("D", "receivers that redirect"),
+    116: Row("D", "receivers that hang, drip, reset, answer a gigabyte, or prove another name"),
+}
+ROWS = MALFORMED | AMOUNTS | CONTRACTS | READS | PAYMENTS | KEYS | PEOPLE | OUTBOUND
 
 # What a test reaches for each check, itself or through functions of its own file.
 LOOKS = {
     "Z": {"digest", "rows_by_table", "refused", "only_for", "refuses_ids"},
     "S": {"doors", "SESSIONS"},
     "Q": {"inbox"},
+    "D": {"made"},
     "1": {
         "digest",
         "sound",
