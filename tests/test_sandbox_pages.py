@@ -97,7 +97,7 @@ async def test_shows_the_amount_the_notice_and_the_test_cards(town: Town) -> Non
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert page.headers["Cache-Control"] == "no-store"
     assert "Logo &amp; &lt;brand&gt; book" in page.text
-    assert "INR 12,000.00" in page.text
+    assert "INR\u00a012,000.00" in page.text
     assert "no real money" in page.text
     assert "<script" not in page.text
     assert 'href="https://shop.example/jobs?cancelled=true"' in page.text
@@ -110,17 +110,19 @@ async def test_shows_the_amount_the_notice_and_the_test_cards(town: Town) -> Non
 
 
 AMOUNTS = [
-    (1, "INR", "INR 0.01"),
-    (99_999_999, "SAR", "SAR 999,999.99"),
-    (1_234, "JPY", "JPY 1,234"),
-    (1_234, "KWD", "KWD 1.234"),
+    (1, "INR", "INR\u00a00.01"),
+    (99_999_999, "SAR", "SAR\u00a0999,999.99"),
+    (1_234, "JPY", "JPY\u00a01,234"),
+    (1_234, "KWD", "KWD\u00a01.234"),
 ]
 
 
 async def test_shows_each_currency_with_its_own_decimals(town: Town) -> None:
     for amount_minor, currency, shown in AMOUNTS:
         session = await open_session(town, amount_minor=amount_minor, currency=currency)
-        assert f'<p class="amount">{shown}</p>' in (await town.http.get(session.url)).text
+        assert (
+            f'<p class="amount"><bdi>{shown}</bdi></p>' in (await town.http.get(session.url)).text
+        )
 
 
 async def test_pays_with_the_good_card_and_leads_back(town: Town) -> None:
@@ -246,6 +248,48 @@ def test_takes_a_card_until_the_end_of_its_month() -> None:
         assert list(errors) == ["expiry"]
 
 
+def test_takes_the_card_of_the_guide_whatever_the_year() -> None:
+    guide = {"number": "5123 4500 0000 0008", "expiry": "01/27", "cvc": "100"}
+    for now in (datetime(2026, 5, 1, tzinfo=UTC), datetime(2031, 5, 1, tzinfo=UTC)):
+        assert read_card(guide, now) == ("paid", {})
+        assert read_card(guide | {"expiry": "1 / 2027"}, now) == ("paid", {})
+        assert read_card(guide | {"expiry": "12/35"}, now) == ("paid", {})
+    answer, errors = read_card(guide | {"expiry": "02/27"}, datetime(2031, 5, 1, tzinfo=UTC))
+    assert (answer, errors) == (None, {"expiry": "card.expiry-over"})
+    answer, errors = read_card(GOOD_CARD | {"expiry": "01/27"}, datetime(2031, 5, 1, tzinfo=UTC))
+    assert (answer, errors) == (None, {"expiry": "card.expiry-over"})
+
+
+LANGUAGES = [
+    ("ar", "rtl", "الدفع بالبطاقة", "12,000.00\u00a0INR", "رفض البنك هذه البطاقة"),
+    ("hi", "ltr", "कार्ड से भुगतान", "INR\u00a012,000.00", "बैंक ने यह कार्ड अस्वीकार कर दिया"),
+]
+
+
+@pytest.mark.parametrize(("language", "direction", "heading", "amount", "declined"), LANGUAGES)
+async def test_speaks_the_language_of_its_url_throughout(
+    town: Town, language: str, direction: str, heading: str, amount: str, declined: str
+) -> None:
+    session = await open_session(town)
+    url = f"{session.url}?lang={language}"
+    page = await town.http.get(url, headers={"Accept-Language": "en"})
+    assert f'<html lang="{language}" dir="{direction}">' in page.text
+    assert page.headers["Content-Language"] == language
+    assert heading in page.text
+    assert amount in page.text
+    assert f'action="/sandbox/pay/{session.id}?lang={language}"' in page.text
+    again = await town.http.post(url, data=GOOD_CARD | {"number": "4000 0000 0000 0002"})
+    assert declined in again.text
+    asked = await town.http.post(url, data=GOOD_CARD | {"number": "4000 0025 0000 3155"})
+    assert asked.headers["Location"] == f"/sandbox/pay/{session.id}/confirm?lang={language}"
+    confirmation = await town.http.get(asked.headers["Location"])
+    assert f'action="/sandbox/pay/{session.id}/confirm?lang={language}"' in confirmation.text
+    by_browser = await town.http.get(session.url, headers={"Accept-Language": f"{language}-XX"})
+    assert heading in by_browser.text
+    unknown = await town.http.get(f"/sandbox/pay/{UNKNOWN}?lang={language}")
+    assert f'dir="{direction}"' in unknown.text
+
+
 async def test_says_that_a_session_has_expired(town: Town) -> None:
     session = await open_session(town)
     town.clock.advance(3600)
@@ -255,7 +299,7 @@ async def test_says_that_a_session_has_expired(town: Town) -> None:
     answer = await submit(town, session)
     assert (answer.status_code, answer.headers["Location"]) == (
         303,
-        f"/sandbox/pay/{session.id}",
+        f"/sandbox/pay/{session.id}?lang=en",
     )
     assert town.received == []
 
@@ -264,7 +308,7 @@ async def test_says_that_a_payment_failed(town: Town) -> None:
     session = await open_session(town)
     await town.provider.complete(session.id, "failed")
     assert "The payment failed" in (await town.http.get(session.url)).text
-    assert (await submit(town, session)).headers["Location"].endswith(session.id)
+    assert (await submit(town, session)).headers["Location"].endswith(f"{session.id}?lang=en")
 
 
 UNKNOWN_PAGES = [UNKNOWN, "nonsense", "%00", "a" * 3000, "%F0%9F%92%B8"]

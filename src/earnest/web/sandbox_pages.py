@@ -11,38 +11,30 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
-import jinja2
 import msgspec
-from litestar import MediaType, Request, Response, Router, get, post
+from litestar import Request, Response, Router, get, post
 from litestar.datastructures import CacheControlHeader, State
 from litestar.exceptions import InternalServerException
 from litestar.params import FromPath, JSONBody
 from litestar.static_files import create_static_files_router
 
-from earnest.domain import money
+from earnest.checkout.pages import FORM_BYTES_MAX, form_of, go, language_of, link, show
+from earnest.checkout.wording import wording
 from earnest.errors import Conflict, NotFound, Refused
 from earnest.providers.base import CheckoutState
 from earnest.providers.sandbox import Completion, HostedPage, SandboxProvider
-from earnest.providers.sandbox_rules import Outcome, origin
+from earnest.providers.sandbox_rules import Outcome
 from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest
 from earnest.web.problems import Problem, render
 
-FORM_BYTES_MAX = 8 * 1024
-FORM_FIELDS_MAX = 16
 CARD_YEARS_MAX = 50
 _HERE = Path(__file__).parent
 _EXPIRY = re.compile(r"([0-9]{1,2}) ?[/-]? ?(20)?([0-9]{2})")
 _CVC = re.compile(r"[0-9]{3}")
-_PAGES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(_HERE / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+
+PageRequest = Request[object, object, State]
 
 
 class Answer(StrEnum):
@@ -55,20 +47,25 @@ class Answer(StrEnum):
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A test card: its number as printed, and what happens when it is used."""
+    """A test card: its number as printed, and what its bank says.
+
+    `expiry` and `cvc` stand on the card of the guide (spec 5), whose date is good for ever.
+    """
 
     number: str
     answer: Answer
-    effect: str
+    expiry: str = ""
+    cvc: str = ""
 
 
 CARDS = (
-    Card("4242 4242 4242 4242", Answer.PAID, "Succeeds"),
-    Card("4000 0000 0000 0002", Answer.DECLINED, "Is declined; you may try another card"),
-    Card("4000 0025 0000 3155", Answer.ASK, "Asks for 3-D Secure confirmation"),
-    Card("4000 0000 0000 0077", Answer.LATER, "Is accepted, but the bank pays later"),
+    Card("4242 4242 4242 4242", Answer.PAID),
+    Card("5123 4500 0000 0008", Answer.PAID, "01/27", "100"),
+    Card("4000 0000 0000 0002", Answer.DECLINED),
+    Card("4000 0025 0000 3155", Answer.ASK),
+    Card("4000 0000 0000 0077", Answer.LATER),
 )
-_ANSWERS = {card.number.replace(" ", ""): card.answer for card in CARDS}
+_BY_DIGITS = {card.number.replace(" ", ""): card for card in CARDS}
 
 
 def sandbox_router() -> Router:
@@ -106,78 +103,70 @@ def _no_such_file(request: Request[Any, Any, Any], _: Exception) -> Response[Pro
 
 
 @get("/pay/{session_id:str}")
-async def show_page(session_id: FromPath[str], state: State) -> Response[str]:
+async def show_page(session_id: FromPath[str], request: PageRequest) -> Response[str]:
     """The card form while the session is open; afterwards, what became of it."""
-    page = await _provider(state).find_page(session_id)
-    if page is None:
-        return _unknown()
-    if page.status.state is not CheckoutState.OPEN:
-        return _notice(page)
-    return _card_form(page, {})
+    page = await _provider(request.app.state).find_page(session_id)
+    if page is None or page.status.state is not CheckoutState.OPEN:
+        return _notice(request, page)
+    return _card_form(request, page, {})
 
 
 @post("/pay/{session_id:str}", status_code=200)
-async def pay(session_id: FromPath[str], request: Request[object, object, State]) -> Response[str]:
+async def pay(session_id: FromPath[str], request: PageRequest) -> Response[str]:
     """Take a card: 303 to the success URL, to the confirmation, or the form with its errors."""
     provider = _provider(request.app.state)
     page = await provider.find_page(session_id)
-    if page is None:
-        return _unknown()
-    if page.status.state is not CheckoutState.OPEN:
-        return _after(page)
-    form = await _form(request)
+    if page is None or page.status.state is not CheckoutState.OPEN:
+        return _after(request, page)
+    form = await form_of(request)
     answer, errors = read_card(form, await provider.clock())
     if answer is None:
-        return _card_form(page, errors, form.get("expiry", ""), status_code=400)
+        return _card_form(request, page, errors, form.get("expiry", ""), status_code=400)
     if answer is Answer.DECLINED:
-        errors = {"number": "The bank declined this card. Try another one."}
-        return _card_form(page, errors, form.get("expiry", ""), status_code=402)
+        errors = {"number": "card.number-declined"}
+        return _card_form(request, page, errors, form.get("expiry", ""), status_code=402)
     if answer is Answer.ASK:
-        return _see_other(f"/sandbox/pay/{session_id}/confirm")
-    return await _settle(provider, page, Outcome.UNPAID if answer is Answer.LATER else Outcome.PAID)
+        return go(link(request, f"{_path(page)}/confirm"))
+    outcome = Outcome.UNPAID if answer is Answer.LATER else Outcome.PAID
+    return await _settle(request, page, outcome)
 
 
 @get("/pay/{session_id:str}/confirm")
-async def show_confirmation(session_id: FromPath[str], state: State) -> Response[str]:
+async def show_confirmation(session_id: FromPath[str], request: PageRequest) -> Response[str]:
     """The payer's bank asks whether it is really them (3-D Secure)."""
-    page = await _provider(state).find_page(session_id)
-    if page is None:
-        return _unknown()
-    if page.status.state is not CheckoutState.OPEN:
-        return _notice(page)
-    return _html("confirm.html", page)
+    page = await _provider(request.app.state).find_page(session_id)
+    if page is None or page.status.state is not CheckoutState.OPEN:
+        return _notice(request, page)
+    return _html(request, "confirm.html", page)
 
 
 @post("/pay/{session_id:str}/confirm", status_code=200)
-async def confirm(
-    session_id: FromPath[str], request: Request[object, object, State]
-) -> Response[str]:
+async def confirm(session_id: FromPath[str], request: PageRequest) -> Response[str]:
     """The payer's answer to their bank: `answer=confirm` pays, anything else goes back."""
-    provider = _provider(request.app.state)
-    page = await provider.find_page(session_id)
-    if page is None:
-        return _unknown()
-    if page.status.state is not CheckoutState.OPEN:
-        return _after(page)
-    if (await _form(request)).get("answer") != "confirm":
-        errors = {"number": "Your bank could not confirm that it is you. Try again."}
-        return _card_form(page, errors, status_code=402)
-    return await _settle(provider, page, Outcome.PAID)
+    page = await _provider(request.app.state).find_page(session_id)
+    if page is None or page.status.state is not CheckoutState.OPEN:
+        return _after(request, page)
+    if (await form_of(request)).get("answer") != "confirm":
+        return _card_form(request, page, {"number": "card.number-unconfirmed"}, status_code=402)
+    return await _settle(request, page, Outcome.PAID)
 
 
-async def _settle(provider: SandboxProvider, page: HostedPage, outcome: Outcome) -> Response[str]:
+async def _settle(request: PageRequest, page: HostedPage, outcome: Outcome) -> Response[str]:
     """Pay, and go on; a second submit of the same form ends at the same place."""
     try:
-        await provider.complete(page.status.session.id, outcome)
+        await _provider(request.app.state).complete(page.status.session.id, outcome)
     except (Conflict, Refused):
-        return _see_other(f"/sandbox/pay/{page.status.session.id}")
-    return _see_other(page.success_url)
+        return go(link(request, _path(page)))
+    return go(page.success_url)
 
 
-def _after(page: HostedPage) -> Response[str]:
+def _after(request: PageRequest, page: HostedPage | None) -> Response[str]:
+    """Where a form leads whose session is not open any more."""
+    if page is None:
+        return _notice(request, page)
     if page.status.state in (CheckoutState.PAID, CheckoutState.PROCESSING):
-        return _see_other(page.success_url)
-    return _see_other(f"/sandbox/pay/{page.status.session.id}")
+        return go(page.success_url)
+    return go(link(request, _path(page)))
 
 
 # -- the payer as one call ------------------------------------------------------------------
@@ -210,27 +199,36 @@ async def complete(session_id: FromPath[str], data: JSONBody[Payer], state: Stat
 
 
 def read_card(form: Mapping[str, str], now: datetime) -> tuple[Answer | None, dict[str, str]]:
-    """What the bank answers to the card in `form`, or None and a sentence per wrong field."""
+    """What the bank answers to the card in `form`, or None and for each wrong field the key of
+    what to say about it."""
     errors: dict[str, str] = {}
     digits = re.sub(r"[ -]", "", form.get("number", ""))
+    card = _BY_DIGITS.get(digits)
     if not digits:
-        errors["number"] = "Enter a card number."
+        errors["number"] = "card.number-missing"
     elif not passes_luhn(digits):
-        errors["number"] = "This is not a card number: check the digits."
-    elif digits not in _ANSWERS:
-        errors["number"] = "This sandbox takes only the test cards listed on this page."
+        errors["number"] = "card.number-wrong"
+    elif card is None:
+        errors["number"] = "card.number-unknown"
     expiry = _EXPIRY.fullmatch(form.get("expiry", "").strip())
     if expiry is None or not 1 <= int(expiry[1]) <= 12:
-        errors["expiry"] = "Enter the expiry date as MM / YY."
-    elif not 0 <= _months_left(int(expiry[1]), 2000 + int(expiry[3]), now) < 12 * CARD_YEARS_MAX:
-        errors["expiry"] = "The expiry date must be in the future."
+        errors["expiry"] = "card.expiry-wrong"
+    elif not _is_good(card, int(expiry[1]), int(expiry[3]), now):
+        errors["expiry"] = "card.expiry-over"
     if not _CVC.fullmatch(form.get("cvc", "").strip()):
-        errors["cvc"] = "Enter the 3 digits of the security code."
-    return (None if errors else _ANSWERS[digits]), errors
+        errors["cvc"] = "card.cvc-wrong"
+    return (card.answer if card and not errors else None), errors
+
+
+def _is_good(card: Card | None, month: int, year: int, now: datetime) -> bool:
+    """Whether a card is good: until the end of the month, or as it is printed on it."""
+    if card is not None and card.expiry == f"{month:02}/{year:02}":
+        return True
+    return 0 <= _months_left(month, 2000 + year, now) < 12 * CARD_YEARS_MAX
 
 
 def _months_left(month: int, year: int, now: datetime) -> int:
-    """A card is good until the end of the month that is printed on it."""
+    """From the current month to that one."""
     return (year - now.year) * 12 + month - now.month
 
 
@@ -246,15 +244,6 @@ def passes_luhn(digits: str) -> bool:
     return (sum(map(int, digits[-1::-2])) + sum(d - 9 if d > 9 else d for d in doubled)) % 10 == 0
 
 
-async def _form(request: Request[object, object, State]) -> dict[str, str]:
-    """The fields of a submitted form, the first of each; empty if it cannot be read."""
-    try:
-        fields = parse_qs((await request.body()).decode(), max_num_fields=FORM_FIELDS_MAX)
-    except ValueError:
-        return {}
-    return {name: values[0] for name, values in fields.items()}
-
-
 def _provider(state: State) -> SandboxProvider:
     provider = state.provider
     assert isinstance(provider, SandboxProvider)
@@ -265,58 +254,48 @@ def _provider(state: State) -> SandboxProvider:
 
 
 def _card_form(
-    page: HostedPage, errors: Mapping[str, str], expiry: str = "", status_code: int = 200
+    request: PageRequest,
+    page: HostedPage,
+    errors: Mapping[str, str],
+    expiry: str = "",
+    status_code: int = 200,
 ) -> Response[str]:
     # What is no expiry date is not sent back: it may be a number in the wrong field.
     expiry = expiry if _EXPIRY.fullmatch(expiry.strip()) else ""
-    return _html("card.html", page, status_code, errors=errors, expiry=expiry, cards=CARDS)
+    return _html(request, "card.html", page, status_code, errors, expiry)
 
 
-def _notice(page: HostedPage) -> Response[str]:
-    return _html("notice.html", page, state=page.status.state.value)
-
-
-def _unknown() -> Response[str]:
-    return _html("notice.html", None, 404, state="unknown")
+def _notice(request: PageRequest, page: HostedPage | None) -> Response[str]:
+    if page is None:
+        return show(request, "sandbox/notice.html", status_code=404, state="unknown")
+    return _html(request, "notice.html", page)
 
 
 def _html(
-    template: str, page: HostedPage | None, status_code: int = 200, **context: object
+    request: PageRequest,
+    template: str,
+    page: HostedPage,
+    status_code: int = 200,
+    errors: Mapping[str, str] | None = None,
+    expiry: str = "",
 ) -> Response[str]:
-    if page is not None:
-        of = money.currency(page.status.currency)
-        context["page"] = page
-        context["amount"] = f"{of.code} {money.to_major(page.status.amount_minor, of):,f}"
-        context["expires_at"] = page.status.session.expires_at
-    return Response(
-        _PAGES.get_template(f"sandbox/{template}").render(context),
+    t = wording(language_of(request))
+    amount = (page.status.amount_minor, page.status.currency)
+    return show(
+        request,
+        f"sandbox/{template}",
         status_code=status_code,
-        media_type=MediaType.HTML,
-        headers={
-            "Content-Security-Policy": _content_security_policy(page),
-            "Cache-Control": "no-store",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-        },
+        leads_to=page.success_url,
+        page=page,
+        path=_path(page),
+        state=page.status.state.value,
+        amount=t.money(*amount),
+        amount_text=t.amount(*amount),
+        errors={name: t(key) for name, key in (errors or {}).items()},
+        expiry=expiry,
+        cards=CARDS,
     )
 
 
-def _content_security_policy(page: HostedPage | None) -> str:
-    """Nothing but our style sheet, and forms that go nowhere else.
-
-    Browsers hold the redirect after a form to form-action as well, so the one place where a
-    paid session leads has to be named. (A policy cannot name an IPv6 address.)
-    """
-    form_action = "form-action 'self'"
-    leads_to = origin(page.success_url) if page else None
-    if leads_to and "[" not in leads_to:
-        form_action += f" {leads_to}"
-    return (
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; "
-        f"{form_action}; base-uri 'none'; frame-ancestors 'none'"
-    )
-
-
-def _see_other(url: str) -> Response[str]:
-    headers = {"Location": url, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-    return Response("", status_code=303, media_type=MediaType.TEXT, headers=headers)
+def _path(page: HostedPage) -> str:
+    return f"/sandbox/pay/{page.status.session.id}"
