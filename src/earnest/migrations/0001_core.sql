@@ -492,7 +492,8 @@ CREATE UNIQUE INDEX event_chain ON event (contract_id, seq) WHERE contract_id IS
 
 -- Idempotency -------------------------------------------------------------------------------
 
--- scope = SHA-256(principal, method, route, key); the other columns say what went into it.
+-- scope = SHA-256(principal, method, route, key); the other columns say what went into it. A reply
+-- that carries a secret is sealed (earnest.sealing) and emptied after a day.
 CREATE TABLE idempotency_key (
     scope bytea NOT NULL,
     commit_id bigint NOT NULL,
@@ -503,10 +504,13 @@ CREATE TABLE idempotency_key (
     status smallint NOT NULL,
     reply bytea NOT NULL,
     moves_money boolean NOT NULL,
+    is_sealed boolean NOT NULL,
     created_at timestamptz NOT NULL,
     CONSTRAINT idempotency_key_once PRIMARY KEY (scope)
 );
 CREATE INDEX idempotency_key_to_purge ON idempotency_key (created_at) WHERE NOT moves_money;
+CREATE INDEX idempotency_key_to_empty ON idempotency_key (created_at)
+WHERE is_sealed AND reply <> '';
 
 -- Privileges --------------------------------------------------------------------------------
 
@@ -543,5 +547,6 @@ category, skill, job, business TO earnest_app;
 GRANT SELECT, INSERT, UPDATE (status, password_hash, token_generation, updated_at)
 ON login TO earnest_app;
 GRANT SELECT, INSERT, DELETE ON application, job_skill, idempotency_key TO earnest_app;
+GRANT UPDATE (reply) ON idempotency_key TO earnest_app;
 GRANT SELECT, UPDATE ON business_clock, ledger_horizon TO earnest_app;
 GRANT SELECT ON provider_account, contract_document TO earnest_app;

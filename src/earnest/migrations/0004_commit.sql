@@ -276,11 +276,11 @@ BEGIN
     IF cardinality(replies) > 0 THEN
         INSERT INTO idempotency_key (
             scope, commit_id, principal, route, key, request_hash, status, reply, moves_money,
-            created_at
+            is_sealed, created_at
         )
         SELECT
             r.scope, r.commit_id, r.principal, r.route, r.key, r.request_hash, r.status, r.reply,
-            r.moves_money, r.created_at
+            r.moves_money, r.is_sealed, r.created_at
         FROM unnest(replies) AS r
         WHERE r.commit_id <> ALL (lost);
     END IF;

@@ -16,6 +16,7 @@ from litestar import Request, Response
 from earnest.actions.core import Core
 from earnest.domain.party import Actor
 from earnest.errors import InvalidField
+from earnest.sealing import Sealer
 from earnest.store import idempotency
 from earnest.store.accounts import require_active
 from earnest.store.idempotency import Once, Reply
@@ -75,8 +76,13 @@ async def carry_out(
     caller: Actor,
     wanted: Once | None,
     work: Callable[[asyncpg.Connection], Awaitable[Reply]],
+    *,
+    seals: Sealer | None = None,
 ) -> Reply:
     """Run `work` in one database transaction; with a key, at most once and its reply kept.
+
+    A reply that carries a secret `seals`: it is kept sealed, for a day (`store.idempotency`);
+    later the key is answered with ReplyGone.
 
     Raises what `work` raises (then nothing happened), and Unauthenticated or Forbidden for a
     caller whose account is gone or blocked.
@@ -89,11 +95,11 @@ async def carry_out(
         if wanted is None:
             return await work(conn)
         await conn.execute(LOCK, int.from_bytes(wanted.scope[:8], "big", signed=True))
-        stored = await idempotency.find(conn, wanted)
+        stored = await idempotency.find(conn, wanted, seals)
         if stored is not None:
             return stored
         done = await work(conn)
-        await idempotency.keep(conn, wanted, done)
+        await idempotency.keep(conn, wanted, done, sealer=seals)
         return done
 
 
