@@ -16,6 +16,7 @@ from earnest.hooks.payments import webhook
 from earnest.marketplace import (
     applications,
     auth,
+    businesses,
     catalog,
     contracts,
     escrow,
@@ -96,6 +97,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         proof.router,
         wallet.router,
         users.router,
+        businesses.router,
         reviews.router,
         profiles.client_router,
         profiles.freelancer_router,
