@@ -41,7 +41,7 @@ class Drawn:
     def __init__(self) -> None:
         self._next = count(1)
         self.keys = 0
-        self.ids = Ids(self._draw, self._draw, self._draw, lambda: 0)
+        self.ids = Ids(self._draw, self._draw, self._draw, self._draw, lambda: 0)
 
     def _draw(self) -> int:
         self.keys += 1

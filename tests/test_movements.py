@@ -54,7 +54,7 @@ def transfers_of(*movements: Movement) -> tuple[Transfer, ...]:
     keys = count(1)
     change = Change(commit_id=7, recorded_at=NOW, occurred_at=NOW, events=(), movements=movements)
     draw = keys.__next__
-    return expand(change, Ids(draw, draw, draw))
+    return expand(change, Ids(draw, draw, draw, draw))
 
 
 FEE = Line(LineType.PLATFORM_FEE, Payer.SELLER, Payee.PLATFORM_FEE_INCOME, 5_000)

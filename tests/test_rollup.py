@@ -41,7 +41,7 @@ _keys = count(10**9)
 
 async def post(conn: asyncpg.Connection, amount_minor: int) -> None:
     """Park an amount through the door's own statement, in whatever transaction is open."""
-    ids = Ids(_keys.__next__, _keys.__next__, _keys.__next__)
+    ids = Ids(_keys.__next__, _keys.__next__, _keys.__next__, _keys.__next__)
     event = audit_event(ids, "test", "parked", SYSTEM, now(), {})
     change = Change(
         commit_id=event.commit_id, recorded_at=now(), occurred_at=now(), events=(event,)

@@ -11,7 +11,9 @@ from litestar.types import ControllerRouterHandler
 
 from earnest.actions.accounts import Gate
 from earnest.actions.core import Core
+from earnest.actions.onboarding import Desk
 from earnest.actions.passwords import Passwords
+from earnest.checkout import onboarding, pages
 from earnest.hooks.payments import webhook
 from earnest.marketplace import (
     applications,
@@ -28,17 +30,22 @@ from earnest.marketplace import (
     users,
     wallet,
 )
+from earnest.partner import contracts as partner_contracts
 from earnest.partner import envelope, token
+from earnest.partner import money as partner_money
+from earnest.partner import users as partner_users
 from earnest.partner.tokens import PartnerTokens, jwks
+from earnest.providers.kyc import SandboxKyc
 from earnest.providers.sandbox import SandboxProvider
 from earnest.sealing import Sealer
 from earnest.settings import BadSetting, Settings
-from earnest.store import clock
+from earnest.store import clock, mail
 from earnest.store.commit import Door
 from earnest.store.contracts import Loads
 from earnest.store.db import Pool
 from earnest.store.keys import Keys
 from earnest.store.limits import Limits
+from earnest.store.partners import PartnerLoads
 from earnest.web import docs_page, problems, sandbox_api, sandbox_pages
 from earnest.web.auth import admit, require_declared
 from earnest.web.envelope import Envelope
@@ -54,7 +61,7 @@ from earnest.web.wire import WireResponse
 SANDBOX_ACCOUNT = 1
 """The row of table provider_account."""
 
-FORMS = (("/apps/", envelope.refuse), ("/connect/", token.refuse))
+FORMS = (("/apps/", envelope.refuse), ("/connect/", token.refuse), ("/onboarding", pages.refuse))
 """Which faces say in a form of their own what they refuse, by the beginning of their paths."""
 
 
@@ -101,9 +108,13 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         reviews.router,
         profiles.client_router,
         profiles.freelancer_router,
+        partner_contracts.router,
+        partner_money.router,
         webhook,
         token.connect_token,
         jwks,
+        partner_users.router,
+        onboarding.router,
         sandbox_pages.static_router(),
     ]
     if not settings.is_production:
@@ -160,6 +171,7 @@ def build_core(settings: Settings, pool: Pool, metrics: Metrics | None = None) -
         pool=pool,
         door=Door(pool, observe=metrics.batch),
         loads=Loads(pool),
+        partner_loads=PartnerLoads(pool),
         keys=Keys(pool),
         provider=provider,
         provider_name="sandbox",
@@ -179,9 +191,25 @@ def sandbox_webhook_secret(settings: Settings) -> str:
     return f"whsec_{derive_key(settings.secret_key, 'sandbox-webhook').hex()}"
 
 
+def build_desk(settings: Settings, core: Core, limits: Limits) -> Desk:
+    """What the onboarding works with. Production has no KYC provider as long as there is none but
+    the sandbox's: nobody is verified by a provider that believes everybody."""
+    if settings.is_production:
+        return Desk(core.pool, limits, core.sealer, None)
+
+    async def deliver(phone: str, code: str) -> None:
+        async with core.pool.connection() as conn:
+            text = f"Your code is {code}. Nobody will ever ask you for it."
+            await mail.show_text_message(conn, phone, "Text message", text, code)
+
+    kyc = SandboxKyc(derive_key(settings.secret_key, "sandbox-kyc"), deliver)
+    return Desk(core.pool, limits, core.sealer, kyc)
+
+
 def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metrics) -> State:
     """What handlers find in `request.app.state`."""
     code_key = derive_key(settings.secret_key, "one-time-code")
+    limits = Limits(core.pool, derive_key(settings.secret_key, "limits"))
     return State(
         {
             "settings": settings,
@@ -196,12 +224,8 @@ def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metric
             "webhook_secrets": (sandbox_webhook_secret(settings),),
             "passwords": passwords,
             "code_key": code_key,
-            "gate": Gate(
-                core.pool,
-                passwords,
-                Limits(core.pool, derive_key(settings.secret_key, "limits")),
-                code_key,
-            ),
+            "gate": Gate(core.pool, passwords, limits, code_key),
+            "desk": build_desk(settings, core, limits),
             "access_tokens": access_tokens(settings),
             "refresh_tokens": Tokens(
                 derive_key(settings.secret_key, "marketplace-refresh-token"),

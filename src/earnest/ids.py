@@ -15,7 +15,7 @@ a lookup must always compare the whole id: `WHERE id = key AND public_id = given
 import re
 import secrets
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NewType
 
 from earnest.errors import InvalidField
@@ -77,24 +77,70 @@ def marketplace_number(sequence: int) -> str:
     return f"CON{10_000_000 + sequence * 37_139_213 % 90_000_000}"
 
 
+def partner_number(sequence: int, at: datetime) -> str:
+    """The `sequence`-th number of partners' contracts, made `at`: `CNT-YYMM-` and 8 digits.
+
+    A bijection on 1..99,900,000 that hides from each partner how much the others do.
+
+    >>> from datetime import UTC
+    >>> partner_number(1, datetime(2026, 5, 1, tzinfo=UTC))
+    'CNT-2605-41327717'
+    """
+    if not 0 < sequence <= 99_900_000:
+        raise ValueError(f"no such partner contract: {sequence}")
+    return f"CNT-{at:%y%m}-{100_000 + sequence * 41_227_717 % 99_900_000:08d}"
+
+
+_UUID_PART_MAX = (1 << 26) - 1
+
+
+def uuid_of(of: PublicId, part: int = 0) -> str:
+    """`of`, or a `part` of it that has no id of its own, as a UUID (RFC 9562, version 8).
+
+    >>> uuid_of(PublicId("69f46b9000000004d2abcdef"), 3)
+    '69f46b90-0000-8000-934a-af37bc000003'
+    """
+    if not 0 <= part <= _UUID_PART_MAX:
+        raise ValueError(f"no such part: {part}")
+    bits = (int(of, 16) << 26) | part
+    high, middle, low = bits >> 74, (bits >> 62) & 0xFFF, bits & ((1 << 62) - 1)
+    text = f"{(high << 80) | (0x8 << 76) | (middle << 64) | (0b10 << 62) | low:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_platform_ref(key: int, at: datetime) -> str:
+    """The reference of a partner's new member with this object `key`, made `at` (spec 1.2).
+
+    Not unique in itself: two of one second may share their last digits. The database refuses the
+    second one, which then takes another key.
+
+    >>> from datetime import UTC
+    >>> new_platform_ref(71234, datetime(2026, 5, 1, 9, tzinfo=UTC))
+    'USR_20260501090000_1234'
+    """
+    return f"USR_{at.astimezone(UTC):%Y%m%d%H%M%S}_{key % 10_000:04d}"
+
+
 class Ids:
     """Fresh identifiers for one decision, drawn from blocks that this process reserved.
 
     Gaps happen (a decision that is thrown away keeps what it drew), reuse never does.
     """
 
-    __slots__ = ("_entry", "_number", "_object", "_salt")
+    __slots__ = ("_entry", "_number", "_object", "_partner_number", "_salt")
 
     def __init__(
         self,
         next_object: Callable[[], int],
         next_entry: Callable[[], int],
         next_number: Callable[[], int],
+        next_partner_number: Callable[[], int],
         salt: Callable[[], int] = lambda: secrets.randbits(24),
     ) -> None:
         self._object = next_object
         self._entry = next_entry
         self._number = next_number
+        self._partner_number = next_partner_number
         self._salt = salt
 
     def new_object(self, at: datetime) -> tuple[int, PublicId]:
@@ -109,3 +155,7 @@ class Ids:
     def new_contract_number(self) -> str:
         """A fresh marketplace contract number."""
         return marketplace_number(self._number())
+
+    def new_partner_number(self, at: datetime) -> str:
+        """A fresh number for a partner's contract."""
+        return partner_number(self._partner_number(), at)

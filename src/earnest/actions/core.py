@@ -26,6 +26,7 @@ from earnest.store.contracts import Loads
 from earnest.store.db import Pool
 from earnest.store.idempotency import Once, Reply, Stored, replay
 from earnest.store.keys import Keys
+from earnest.store.partners import PartnerLoads
 
 ATTEMPTS_MAX = 12
 ANY_ACTION = (Conflict, OutcomeUnknown)
@@ -42,6 +43,7 @@ class Core(msgspec.Struct, frozen=True):
     pool: Pool
     door: Door
     loads: Loads
+    partner_loads: PartnerLoads
     keys: Keys
     provider: Provider
     provider_name: str

@@ -9,8 +9,8 @@ from datetime import datetime
 import msgspec
 
 from earnest.domain.business import Business
-from earnest.domain.change import Change, audit_event
-from earnest.domain.contract import Contract
+from earnest.domain.change import Change, audit_event, of_contract
+from earnest.domain.contract import Contract, Money, record
 from earnest.domain.hiring import Job, fund, matches, payment_change
 from earnest.domain.money import CURRENCIES
 from earnest.domain.movement import Parked
@@ -25,6 +25,8 @@ from earnest.domain.payment import (
     Payment,
     PaymentState,
 )
+from earnest.domain.projection import step
+from earnest.domain.returning import return_late
 from earnest.domain.verbs import new_contract
 from earnest.ids import Ids
 
@@ -57,7 +59,7 @@ def take_capture(
         return _only_inbox(capture, Outcome.QUARANTINED, "another account or mode", now, ids)
     payment = situation.payment
     if capture.kind is not CaptureKind.PAID:
-        return _unpaid(capture, payment, now, ids)
+        return _unpaid(capture, situation, now, ids)
     if payment is None:
         return _quarantine(capture, situation, "a session that we did not open", now, ids)
     if payment.state in TAKEN:
@@ -78,6 +80,8 @@ def take_capture(
     if contract is None:
         return _park(capture, payment, now, ids)
     change = fund(contract, payment, SYSTEM, now, ids)
+    if not contract.live and business.settings.refund_to == "source":
+        change = return_late(change, now, ids)
     return _consume(change, capture, Outcome.APPLIED, "funded its contract", now)
 
 
@@ -125,8 +129,9 @@ def _contract_for(
     return contract if matches(payment, contract) else None
 
 
-def _unpaid(capture: Capture, payment: Payment | None, now: datetime, ids: Ids) -> Change:
+def _unpaid(capture: Capture, situation: Situation, now: datetime, ids: Ids) -> Change:
     """The session ended without money, or a slow bank payment is under way."""
+    payment = situation.payment
     if payment is None or payment.state not in PAYABLE:
         state = "unknown" if payment is None else payment.state
         return _only_inbox(capture, Outcome.IGNORED, f"the session is {state}", now, ids)
@@ -136,7 +141,27 @@ def _unpaid(capture: Capture, payment: Payment | None, now: datetime, ids: Ids) 
         CaptureKind.EXPIRED: PaymentState.EXPIRED,
     }[capture.kind]
     change = payment_change(payment, f"payment.{state}", SYSTEM, now, ids, {}, state=state)
+    if payment.job is None and situation.bound is not None:
+        change = _awaiting(change, situation.bound, state, now, ids)
     return _consume(change, capture, Outcome.APPLIED, f"now {state}", now)
+
+
+def _awaiting(
+    change: Change, contract: Contract, state: PaymentState, now: datetime, ids: Ids
+) -> Change:
+    """A contract without a job shows that its buyer's bank is at work, or is so no longer."""
+    waits = Money.AWAITING_PAYMENT if state is PaymentState.PROCESSING else Money.UNFUNDED
+    if contract.funded or not contract.live or contract.tranches[0] is waits:
+        return change
+    after = msgspec.structs.replace(contract, tranches=(waits,) * len(contract.tranches))
+    told = (f"payment.{state}", step(contract, after))
+    after, events = record(after, SYSTEM, now, ids, told)
+    commit_id = after.commit_id
+    assert change.payment is not None
+    return msgspec.structs.replace(
+        of_contract(after, events),
+        payment=msgspec.structs.replace(change.payment, commit_id=commit_id),
+    )
 
 
 def _park(capture: Capture, payment: Payment, now: datetime, ids: Ids) -> Change:

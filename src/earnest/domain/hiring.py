@@ -20,6 +20,7 @@ from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.movement import Attached, Funded, ParkedRefunded
 from earnest.domain.party import Actor, Role
 from earnest.domain.payment import PAYABLE, Payment, PaymentState
+from earnest.domain.projection import step
 from earnest.domain.rules import Verb, WrongRole, refusal
 from earnest.domain.verbs import claim, created_body, new_contract
 from earnest.errors import Conflict, Forbidden, InvalidField, NotFound, Refused
@@ -285,21 +286,16 @@ def fund(contract: Contract, payment: Payment, actor: Actor, now: datetime, ids:
     if refused is not None:
         raise refused
     held = Money.HELD if contract.live else Money.REFUND_PENDING
+    funded = msgspec.structs.replace(
+        contract, tranches=(held,) * len(contract.tranches), funded_at=now
+    )
     happened: list[tuple[str, dict[str, object]]] = []
     if contract.version == 0:
         happened.append(("contract.created", created_body(contract)))
     amount = to_number(payment.amount_minor, CURRENCIES[payment.currency])
-    happened.append(("payment.completed", {"payment": payment.public_id, "amount": amount}))
-    after, events = record(
-        msgspec.structs.replace(contract, tranches=contract.with_tranche(0, held), funded_at=now),
-        actor,
-        now,
-        ids,
-        *happened,
-    )
-    funded = Funded(
-        contract.key, 0, contract.currency, payment.amount_minor, payment.provider_account
-    )
+    body: dict[str, object] = {"payment": payment.public_id, "amount": amount}
+    happened.append(("payment.completed", body | step(contract, funded)))
+    after, events = record(funded, actor, now, ids, *happened)
     captured = next_payment(
         payment,
         after.commit_id,
@@ -308,15 +304,25 @@ def fund(contract: Contract, payment: Payment, actor: Actor, now: datetime, ids:
         contract=contract.key,
         captured_at=payment.captured_at or now,
     )
-    return msgspec.structs.replace(of_contract(after, events, funded), payment=captured)
+    movements = _bring(Funded, contract, payment)
+    return msgspec.structs.replace(of_contract(after, events, *movements), payment=captured)
 
 
 def _attach(contract: Contract, payment: Payment, actor: Actor, now: datetime, ids: Ids) -> Change:
     change = fund(contract, payment, actor, now, ids)
-    attached = Attached(
-        contract.key, 0, contract.currency, payment.amount_minor, payment.provider_account
+    return msgspec.structs.replace(change, movements=_bring(Attached, contract, payment))
+
+
+def _bring(
+    movement: type[Funded | Attached], contract: Contract, payment: Payment
+) -> tuple[Funded | Attached, ...]:
+    """Every tranche gets its charge; together they are what was paid, see `matches`."""
+    return tuple(
+        movement(
+            contract.key, index, contract.currency, priced.charge_minor, payment.provider_account
+        )
+        for index, priced in enumerate(contract.terms.tranches)
     )
-    return msgspec.structs.replace(change, movements=(attached,))
 
 
 def _check_amount(given_minor: int, agreed_minor: int) -> None:

@@ -73,4 +73,19 @@ class Refunded(msgspec.Struct, frozen=True, tag=True):
     lines: tuple[Line, ...]
 
 
-Movement = Funded | Parked | Attached | ParkedRefunded | Released | Refunded
+class RefundedToSource(msgspec.Struct, frozen=True, tag=True):
+    """A provider has given a held tranche's money back to the payer, less the seller's share and
+    the fees."""
+
+    business: int
+    contract: int
+    tranche: int
+    currency: str
+    provider_account: int
+    buyer_minor: int
+    seller: int
+    seller_minor: int
+    lines: tuple[Line, ...]
+
+
+Movement = Funded | Parked | Attached | ParkedRefunded | Released | Refunded | RefundedToSource

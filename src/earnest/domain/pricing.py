@@ -17,13 +17,15 @@ from earnest.errors import Refused
 
 
 class LineType(StrEnum):
-    """What a line is for; CONTRACT_AMOUNT is the base that the others are computed from."""
+    """What a line is for; CONTRACT_AMOUNT is the base that the others are computed from, and
+    RETENTION is kept of what a partial refund leaves the seller (E6): never part of a plan."""
 
     CONTRACT_AMOUNT = "contractAmount"
     ESCROW_FEE = "escrowFee"
     ESCROW_FEE_TAX = "escrowFeeTax"
     PLATFORM_FEE = "externalPlatformFee"
     PLATFORM_FEE_TAX = "externalPlatformFeeTax"
+    RETENTION = "retention"
 
 
 FEES = (LineType.ESCROW_FEE, LineType.PLATFORM_FEE)

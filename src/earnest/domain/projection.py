@@ -61,7 +61,7 @@ def partner_status(contract: Contract) -> str:
     was agreed. A contract is in escrow until its last tranche is settled.
     """
     tranches = set(contract.tranches)
-    if contract.dispute is Dispute.OPEN:
+    if contract.dispute is Dispute.OPEN and not contract.settled:
         return "dispute"
     if Money.REFUND_PENDING in tranches:
         return "refundInProgress"
@@ -78,3 +78,53 @@ def partner_status(contract: Contract) -> str:
     return {Agreement.DRAFT: "draft", Agreement.PENDING: "pending"}.get(
         contract.agreement, "accepted" if contract.work is Work.NOT_STARTED else "approved"
     )
+
+
+PARTNER_STATUSES = (
+    "draft",
+    "pending",
+    "accepted",
+    "approved",
+    "rejected",
+    "expired",
+    "completed",
+    "cancelled",
+    "waitingForBankPayment",
+    "escrow",
+    "dispute",
+    "released",
+    "refunded",
+    "terminated",
+    "refundInProgress",
+)
+"""Those of partner spec 7 that v1.5.0 still has, in its order."""
+
+_MILESTONE = {
+    Money.AWAITING_PAYMENT: "waitingForBankPayment",
+    Money.HELD: "escrow",
+    Money.RELEASE_REQUESTED: "escrow",
+    Money.RELEASED: "released",
+    Money.REFUND_PENDING: "refundInProgress",
+    Money.REFUNDED: "refunded",
+    Money.SPLIT: "refunded",
+}
+
+
+def milestone_status(contract: Contract, tranche: int) -> str:
+    """One of the milestone statuses of partner spec 7, in its API spelling."""
+    state = contract.tranches[tranche]
+    if state in _MILESTONE:
+        return _MILESTONE[state]
+    ended = _PARTNER_ENDED.get(contract.agreement, "pending")
+    return "cancelled" if ended == "expired" else ended
+
+
+def step(before: Contract | None, after: Contract) -> dict[str, object]:
+    """What an event of a partner's contract says of its status, and nothing of any other's.
+
+    A contract with a job is the marketplace's, whose events say more than a status.
+    """
+    if after.job is not None:
+        return {}
+    previous = "draft" if before is None else partner_status(before)
+    return {"status": partner_status(after), "previousStatus": previous}

@@ -5,7 +5,7 @@ precedence: the first facet whose state is not allowed decides which refusal is 
 docs/states.md is generated from this table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -26,6 +26,13 @@ class Verb(StrEnum):
     APPROVE_RELEASE = "approve release"
     REQUEST_REFUND = "request refund"
     APPROVE_REFUND = "approve refund"
+    REJECT = "reject"
+    DELIVER = "deliver"
+    RECEIVE = "receive"
+    DISPUTE = "dispute"
+    RESOLVE = "resolve dispute"
+    RELEASE = "release"
+    REFUND = "refund"
 
 
 # -- the refusals, in the words people read ---------------------------------------------------
@@ -61,6 +68,10 @@ class NotFunded(Refused):
 
 class AlreadyFunded(Refused):
     """This contract is already paid for."""
+
+
+class AlreadySettled(Refused):
+    """The money of this contract has already gone where it belongs."""
 
 
 class NotInThisWorkState(Refused):
@@ -111,6 +122,26 @@ class InDispute(Refused):
     """This contract is in dispute."""
 
 
+class PaidFor(Refused):
+    """This contract is paid for: refund it instead."""
+
+
+class AlreadyDelivered(Refused):
+    """This contract is already delivered."""
+
+
+class AlreadyReceived(Refused):
+    """This contract is already received."""
+
+
+class AlreadyInDispute(Refused):
+    """This contract is already in dispute."""
+
+
+class NotInDispute(Refused):
+    """This contract is not in dispute."""
+
+
 class NotClaimable(Refused):
     """Contract is already exist"""
 
@@ -130,7 +161,8 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """`owner`: for each role that must own the contract, as which party ("buyer"/"seller")."""
+    """`owner`: for each role that must own the contract, as what: "buyer", "seller", or the
+    "business" whose contract it is."""
 
     roles: frozenset[Role]
     owner: Mapping[Role, str]
@@ -139,6 +171,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 _BUYER = {Role.CLIENT: "buyer"}
 _SELLER = {Role.FREELANCER: "seller"}
+_BUSINESS = {Role.PARTNER: "business"}
 _NO_DISPUTE = Check("dispute", frozenset({Dispute.NONE, Dispute.RESOLVED}), InDispute)
 _GONE: dict[str, Refusal] = {Agreement.CANCELLED: AlreadyCanceled}
 _SETTLED: dict[str, Refusal] = {
@@ -154,6 +187,10 @@ _ACCEPTED = Check(
     {**_GONE, Agreement.PENDING: NotApproved, Agreement.DRAFT: NotApproved},
 )
 _LIVE = Check("agreement", frozenset({Agreement.PENDING, Agreement.ACCEPTED}), ContractEnded, _GONE)
+_IN_ESCROW = Check("in escrow", frozenset({"yes"}), NotFunded, {"settled": AlreadySettled})
+_HELD = Check(
+    "money", frozenset({Money.HELD}), NotFunded, {**_SETTLED, Money.RELEASE_REQUESTED: NotFunded}
+)
 _PAID_FOR = Check("money", frozenset({Money.HELD, Money.RELEASE_REQUESTED}), NotFunded, _SETTLED)
 _UNFINISHED = frozenset({Work.NOT_STARTED, Work.STARTED, Work.ONGOING, Work.DELIVERED})
 # Asked for by the client or granted by an admin: the same contracts.
@@ -171,8 +208,8 @@ _REFUNDABLE = (
 
 RULES: dict[Verb, Rule] = {
     Verb.APPROVE: Rule(
-        frozenset({Role.FREELANCER}),
-        _SELLER,
+        frozenset({Role.FREELANCER, Role.PARTNER}),
+        {**_SELLER, **_BUSINESS},
         (
             Check(
                 "agreement",
@@ -209,8 +246,8 @@ RULES: dict[Verb, Rule] = {
         ),
     ),
     Verb.CANCEL: Rule(
-        frozenset({Role.CLIENT, Role.FREELANCER}),
-        {**_BUYER, **_SELLER},
+        frozenset({Role.CLIENT, Role.FREELANCER, Role.PARTNER}),
+        {**_BUYER, **_SELLER, **_BUSINESS},
         (
             _LIVE,
             Check("work", _UNFINISHED, CompletedAndFunded),
@@ -267,6 +304,68 @@ RULES: dict[Verb, Rule] = {
         {},
         _REFUNDABLE,
     ),
+    Verb.REJECT: Rule(
+        frozenset({Role.PARTNER}),
+        _BUSINESS,
+        (
+            Check(
+                "agreement",
+                frozenset({Agreement.PENDING}),
+                ContractEnded,
+                {**_GONE, Agreement.ACCEPTED: AlreadyApproved},
+            ),
+            Check("money", frozenset({Money.UNFUNDED, Money.AWAITING_PAYMENT}), PaidFor, _SETTLED),
+        ),
+    ),
+    Verb.DELIVER: Rule(
+        frozenset({Role.PARTNER}),
+        _BUSINESS,
+        (
+            _LIVE,
+            _IN_ESCROW,
+            Check(
+                "work",
+                frozenset({Work.NOT_STARTED, Work.STARTED, Work.ONGOING}),
+                AlreadyDelivered,
+                {Work.COMPLETED: AlreadyReceived},
+            ),
+            _NO_DISPUTE,
+        ),
+    ),
+    Verb.RECEIVE: Rule(
+        frozenset({Role.PARTNER}),
+        _BUSINESS,
+        (
+            _LIVE,
+            Check("something for the seller", frozenset({"yes"}), NotFunded),
+            Check("work", _UNFINISHED, AlreadyReceived),
+            _NO_DISPUTE,
+        ),
+    ),
+    Verb.DISPUTE: Rule(
+        frozenset({Role.PARTNER}),
+        _BUSINESS,
+        (
+            _LIVE,
+            _IN_ESCROW,
+            Check("dispute", frozenset({Dispute.NONE, Dispute.RESOLVED}), AlreadyInDispute),
+        ),
+    ),
+    Verb.RESOLVE: Rule(
+        frozenset({Role.PARTNER}),
+        _BUSINESS,
+        (Check("dispute", frozenset({Dispute.OPEN}), NotInDispute),),
+    ),
+    Verb.RELEASE: Rule(
+        frozenset({Role.PARTNER}),
+        _BUSINESS,
+        (_HELD, _NO_DISPUTE),
+    ),
+    Verb.REFUND: Rule(
+        frozenset({Role.PARTNER}),
+        _BUSINESS,
+        (_HELD,),
+    ),
 }
 
 
@@ -282,30 +381,45 @@ def refusals(*verbs: Verb) -> tuple[type[EarnestError], ...]:
     return tuple(found)
 
 
-def facet(contract: Contract, name: str) -> str:
-    """The state of one facet, under the names that the table uses."""
+def facet(contract: Contract, name: str, tranche: int = 0) -> str:
+    """The state of one facet, under the names that the table uses; "money" is a tranche's."""
     match name:
         case "agreement":
             return contract.agreement
         case "work":
             return contract.work
         case "money":
-            return contract.money
+            return contract.tranches[tranche]
         case "dispute":
             return contract.dispute
         case "unclaimed":
             return "yes" if contract.unclaimed and contract.live else "no"
         case "cancelled and unpaid":
             return "yes" if not contract.live and not contract.funded else "no"
+        case "in escrow":
+            if contract.holding(Money.HELD, Money.RELEASE_REQUESTED):
+                return "yes"
+            return "settled" if contract.settled else "no"
+        case "something for the seller":
+            return "yes" if contract.holding(Money.HELD, Money.RELEASED, Money.SPLIT) else "no"
     raise ValueError(name)
 
 
-def refusal(contract: Contract, verb: Verb) -> type[Refused] | type[NotFound] | None:
-    """Why the contract's state does not allow `verb`, or None when it does."""
+def refusal(
+    contract: Contract, verb: Verb, tranches: Sequence[int] | None = None
+) -> type[Refused] | type[NotFound] | None:
+    """Why the contract's state does not allow `verb`, or None when it does.
+
+    `tranches` are the indexes of those that it is about; without them it is about all.
+    """
     for check in RULES[verb].checks:
-        state = facet(contract, check.facet)
-        if state not in check.allowed:
-            return check.why.get(state, check.otherwise)
+        about: Sequence[int] = (0,)
+        if check.facet == "money":
+            about = range(len(contract.tranches)) if tranches is None else tranches
+        for tranche in about:
+            state = facet(contract, check.facet, tranche)
+            if state not in check.allowed:
+                return check.why.get(state, check.otherwise)
     return None
 
 
@@ -322,14 +436,20 @@ def require_standing(contract: Contract, verb: Verb, actor: Actor) -> None:
             raise NotYourContract
         case "seller" if contract.seller != actor.key:
             raise NotYourContract
+        case "business" if contract.business != actor.key:
+            raise NotYourContract
 
 
-def require(contract: Contract, verb: Verb, actor: Actor) -> None:
+def require(
+    contract: Contract, verb: Verb, actor: Actor, tranches: Sequence[int] | None = None
+) -> None:
     """Let `actor` do `verb` on `contract` now, or raise the refusal that fits best.
+
+    `tranches` as in `refusal`.
 
     Raises WrongRole, NotYourContract (403), and what the table names (400, 404).
     """
     require_standing(contract, verb, actor)
-    refused = refusal(contract, verb)
+    refused = refusal(contract, verb, tranches)
     if refused is not None:
         raise refused

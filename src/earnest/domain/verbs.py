@@ -24,6 +24,7 @@ from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.movement import Refunded, Released
 from earnest.domain.party import Actor, Role
 from earnest.domain.pricing import price
+from earnest.domain.projection import step
 from earnest.domain.rules import (
     NotFunded,
     NothingHeld,
@@ -58,36 +59,52 @@ def new_contract(
     ids: Ids,
     unclaimed: bool = False,
 ) -> Contract:
-    """A contract at version 0, priced by the business's plan, not yet recorded anywhere."""
-    key, public_id = ids.new_object(now)
+    """A marketplace contract at version 0, priced by the business's plan, not yet recorded."""
     terms = Terms(
         title=title,
         tranches=price((amount_minor,), business.settings.fee_plan),
         cancellation_policy=business.settings.cancellation_policy,
     )
+    number = ids.new_contract_number()
+    contract = begin(business, terms, number=number, buyer=buyer, seller=seller, now=now, ids=ids)
+    return msgspec.structs.replace(contract, job=job, unclaimed=unclaimed)
+
+
+def begin(
+    business: Business,
+    terms: Terms,
+    *,
+    number: str,
+    buyer: int,
+    seller: int,
+    now: datetime,
+    ids: Ids,
+) -> Contract:
+    """A contract on these terms at version 0, not yet recorded anywhere."""
+    key, public_id = ids.new_object(now)
     return Contract(
         key=key,
         public_id=public_id,
         business=business.key,
-        number=ids.new_contract_number(),
+        number=number,
         buyer=buyer,
         seller=seller,
-        job=job,
+        job=None,
         currency=business.currency,
-        amount_minor=amount_minor,
+        amount_minor=sum(tranche.base_minor for tranche in terms.tranches),
         created_at=now,
         terms=terms,
         version=0,
         commit_id=0,
         updated_at=now,
-        unclaimed=unclaimed,
+        tranches=(Money.UNFUNDED,) * len(terms.tranches),
     )
 
 
 def created_body(contract: Contract) -> dict[str, object]:
     """What the chain's first event says: the terms as agreed, for ever."""
     return {
-        "amount": _major(contract, contract.amount_minor),
+        "amount": major(contract, contract.amount_minor),
         "currency": contract.currency,
         "number": contract.number,
         "buyer": contract.buyer,
@@ -98,16 +115,23 @@ def created_body(contract: Contract) -> dict[str, object]:
 
 
 def approve(
-    contract: Contract, business: Business, actor: Actor, now: datetime, ids: Ids
+    contract: Contract,
+    business: Business,
+    actor: Actor,
+    now: datetime,
+    ids: Ids,
+    *,
+    reason: str = "",
 ) -> Change:
-    """The freelancer accepts: Pending -> Started (D3)."""
+    """The seller accepts: Pending -> Started (D3)."""
     require(contract, Verb.APPROVE, actor)
     if business.settings.require_funding_before_start and not contract.funded:
         raise NotFunded
     after = msgspec.structs.replace(
         contract, agreement=Agreement.ACCEPTED, work=Work.STARTED, started_at=now
     )
-    return of_contract(*record(after, actor, now, ids, ("contract.approved", {})))
+    body = step(contract, after) | ({"reason": reason} if reason else {})
+    return of_contract(*record(after, actor, now, ids, ("contract.approved", body)))
 
 
 def work_on(contract: Contract, actor: Actor, now: datetime, ids: Ids) -> Change:
@@ -161,8 +185,8 @@ def approve_release(
         contract, tranches=contract.with_tranche(_TRANCHE, Money.RELEASED), settled_at=now
     )
     body: dict[str, object] = {
-        "amount": _major(contract, priced.charge_minor),
-        "seller": _major(contract, priced.net_minor),
+        "amount": major(contract, priced.charge_minor),
+        "seller": major(contract, priced.net_minor),
     }
     return of_contract(
         *record(after, actor, now, ids, ("contract.released", body)),
@@ -243,8 +267,8 @@ def approve_refund(
         (
             "contract.refunded",
             {
-                "buyer": _major(contract, shares.buyer_minor),
-                "seller": _major(contract, shares.seller_minor),
+                "buyer": major(contract, shares.buyer_minor),
+                "seller": major(contract, shares.seller_minor),
                 "work": after.cancelled_work,
             },
         )
@@ -314,5 +338,6 @@ def _cancelled(contract: Contract, by: str, now: datetime) -> Contract:
     )
 
 
-def _major(contract: Contract, minor: int) -> object:
+def major(contract: Contract, minor: int) -> object:
+    """Minor units of the contract's currency as the JSON number that events tell."""
     return to_number(minor, CURRENCIES[contract.currency])

@@ -120,3 +120,8 @@ def provider_cash(currency: str, provider_account: int) -> int:
 def suspense(currency: str, provider_account: int) -> int:
     """Captured money that belongs to no contract yet."""
     return pack(Kind.SUSPENSE, currency, provider_account)
+
+
+def refunds_in_transit(currency: str, provider_account: int) -> int:
+    """Money that has left its contract and has not yet left the provider."""
+    return pack(Kind.REFUNDS_IN_TRANSIT, currency, provider_account)

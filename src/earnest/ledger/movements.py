@@ -17,11 +17,20 @@ from earnest.domain.movement import (
     Parked,
     ParkedRefunded,
     Refunded,
+    RefundedToSource,
     Released,
 )
 from earnest.domain.pricing import Line, Payee
 from earnest.ids import Ids
-from earnest.ledger.accounts import Kind, held, pack, provider_cash, suspense, wallet
+from earnest.ledger.accounts import (
+    Kind,
+    held,
+    pack,
+    provider_cash,
+    refunds_in_transit,
+    suspense,
+    wallet,
+)
 
 
 class Posting(msgspec.Struct, frozen=True):
@@ -61,6 +70,7 @@ MOVEMENT_NAME: dict[type, str] = {
     ParkedRefunded: "parked_refunded",
     Released: "released",
     Refunded: "refunded",
+    RefundedToSource: "refunded_to_source",
 }
 
 
@@ -109,6 +119,19 @@ def _(movement: Refunded) -> list[Posting]:
     source = held(movement.currency, movement.contract, movement.tranche)
     return [
         Posting(source, wallet(movement.currency, movement.buyer), movement.buyer_minor),
+        Posting(source, wallet(movement.currency, movement.seller), movement.seller_minor),
+        *_lines(source, movement.business, movement.currency, movement.lines),
+    ]
+
+
+@postings.register
+def _(movement: RefundedToSource) -> list[Posting]:
+    source = held(movement.currency, movement.contract, movement.tranche)
+    transit = refunds_in_transit(movement.currency, movement.provider_account)
+    cash = provider_cash(movement.currency, movement.provider_account)
+    return [
+        Posting(source, transit, movement.buyer_minor),
+        Posting(transit, cash, movement.buyer_minor),
         Posting(source, wallet(movement.currency, movement.seller), movement.seller_minor),
         *_lines(source, movement.business, movement.currency, movement.lines),
     ]

@@ -242,6 +242,28 @@ CREATE INDEX contract_by_job ON contract (job_id);
 -- A job is bound by at most one live contract: this index decides who was first.
 CREATE UNIQUE INDEX contract_one_live_per_job ON contract (job_id) WHERE live;
 
+-- The status of a partner's contract (partner spec 7): earnest.domain.projection.partner_status,
+-- said once more for lists; a test holds both to each other in every state there can be.
+CREATE FUNCTION partner_status(c contract) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN c.dispute = 'open' AND NOT c.tranches <@ ARRAY['released', 'refunded', 'split']
+    THEN 'dispute'
+    WHEN 'refund_pending' = ANY (c.tranches) THEN 'refundInProgress'
+    WHEN c.tranches && ARRAY['held', 'release_requested'] THEN 'escrow'
+    WHEN 'awaiting_payment' = ANY (c.tranches) THEN 'waitingForBankPayment'
+    WHEN NOT c.live AND NOT 'refunded' = ANY (c.tranches) THEN c.agreement
+    WHEN c.tranches <@ ARRAY['released', 'refunded', 'split'] THEN
+        CASE
+            WHEN c.tranches && ARRAY['refunded', 'split'] THEN 'refunded'
+            WHEN c.work = 'completed' THEN 'completed'
+            ELSE 'released'
+        END
+    WHEN c.agreement IN ('draft', 'pending') THEN c.agreement
+    WHEN c.work = 'not_started' THEN 'accepted'
+    ELSE 'approved'
+END;
+
 -- Written once: what the parties agreed to, priced (earnest.domain.terms.Terms as JSON).
 CREATE TABLE contract_terms (
     contract_id bigint PRIMARY KEY,

@@ -31,17 +31,19 @@ CREATE TABLE signing_key (
 -- Webhooks out -------------------------------------------------------------------------------
 
 -- Where a business wants to hear of its events; one at a time. Secrets are sealed. For 24 hours
--- after a change the standard signature is made with the old one, too.
+-- after a change the standard signature is made with the old one, too. Business time, but for the
+-- lease: one worker at a time delivers to an endpoint.
 CREATE TABLE webhook_endpoint (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    id uuid PRIMARY KEY,
     business_id integer NOT NULL,
     url text NOT NULL,
     secret bytea NOT NULL,
     old_secret bytea,
     old_secret_until timestamptz,
     is_active boolean NOT NULL DEFAULT TRUE,
-    -- Deliveries in a row that ended in failure.
+    -- Deliveries in a row that ended in failure; attempts in a row that failed.
     consecutive_failures integer NOT NULL DEFAULT 0,
+    failed_attempts integer NOT NULL DEFAULT 0,
     disabled_at timestamptz,
     disabled_for text NOT NULL DEFAULT '',
     last_success_at timestamptz,
@@ -49,18 +51,27 @@ CREATE TABLE webhook_endpoint (
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     deleted_at timestamptz,
+    leased_by uuid,
+    leased_until timestamptz NOT NULL DEFAULT '-infinity',
     CONSTRAINT webhook_endpoint_business_fk FOREIGN KEY (business_id) REFERENCES business (id),
     CONSTRAINT webhook_endpoint_in_business UNIQUE (business_id, id),
     CONSTRAINT webhook_endpoint_old_secret CHECK (
         (old_secret IS NULL) = (old_secret_until IS NULL)
+    ),
+    CONSTRAINT webhook_endpoint_disabled CHECK (
+        is_active = (disabled_at IS NULL) AND is_active = (disabled_for = '')
+    ),
+    CONSTRAINT webhook_endpoint_disabled_for_known CHECK (
+        disabled_for IN ('', 'failures', 'gone')
     )
-);
+) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX webhook_endpoint_one ON webhook_endpoint (business_id)
 WHERE deleted_at IS NULL;
 
--- One event for one endpoint; `id` is the webhook id, the same in every attempt and replay. The
--- commit inserts it; the worker renders `body` at the first attempt and never changes it again.
--- Without an event it is a test. Business time, but for the lease.
+-- One event for the business's endpoint; `id` is the webhook id, the same in every attempt and
+-- replay. The commit inserts it; the worker renders `body` at the first attempt and never changes
+-- it again. Without an event it is a test. A replay begins another series of attempts, and leads
+-- to the endpoint of that day. Business time.
 CREATE TABLE delivery (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     endpoint_id uuid NOT NULL,
@@ -70,13 +81,17 @@ CREATE TABLE delivery (
     seq integer,
     type text NOT NULL,
     state text NOT NULL,
-    -- Of the present series: a replay begins another one.
+    series smallint NOT NULL DEFAULT 1,
+    -- Of the present series.
     attempts smallint NOT NULL,
     body bytea,
+    -- Not before the event before it in the contract has been tried again, if that has to be.
     next_attempt_at timestamptz,
-    leased_until timestamptz NOT NULL DEFAULT '-infinity',
     created_at timestamptz NOT NULL,
     done_at timestamptz,
+    -- exhausted: six attempts failed; refused: a status that is not tried again; disabled: the
+    -- endpoint was so for a week; deleted: the endpoint was.
+    failed_for text NOT NULL DEFAULT '',
     CONSTRAINT delivery_endpoint_fk FOREIGN KEY (business_id, endpoint_id)
     REFERENCES webhook_endpoint (business_id, id),
     CONSTRAINT delivery_event_fk FOREIGN KEY (event_id) REFERENCES event (id),
@@ -87,15 +102,21 @@ CREATE TABLE delivery (
     CONSTRAINT delivery_attempts_range CHECK (attempts BETWEEN 0 AND 6),
     CONSTRAINT delivery_due_while_pending CHECK (
         (next_attempt_at IS NOT NULL) = (state = 'pending')
+        AND (done_at IS NULL) = (state = 'pending')
+    ),
+    CONSTRAINT delivery_failed_for_known CHECK (
+        failed_for IN ('', 'exhausted', 'refused', 'disabled', 'deleted')
+        AND (failed_for <> '') = (state = 'failed')
     )
-);
-CREATE UNIQUE INDEX delivery_once ON delivery (endpoint_id, event_id);
-CREATE INDEX delivery_due ON delivery (next_attempt_at) WHERE state = 'pending';
+) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX delivery_once ON delivery (event_id);
+CREATE INDEX delivery_waiting ON delivery (endpoint_id, next_attempt_at, seq)
+WHERE state = 'pending';
 -- Whether an earlier event of the same contract still has to go first.
-CREATE INDEX delivery_in_order ON delivery (endpoint_id, contract_id, seq) WHERE state = 'pending';
+CREATE INDEX delivery_in_order ON delivery (contract_id, seq) WHERE state = 'pending';
 CREATE INDEX delivery_by_business ON delivery (business_id, created_at DESC, id DESC);
 
--- Every attempt, for good; numbered within its series.
+-- Every attempt, for good; numbered within its series. `created_at` is when it began.
 CREATE TABLE delivery_attempt (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     delivery_id uuid NOT NULL,
@@ -111,7 +132,8 @@ CREATE TABLE delivery_attempt (
     created_at timestamptz NOT NULL,
     CONSTRAINT delivery_attempt_delivery_fk FOREIGN KEY (delivery_id) REFERENCES delivery (id),
     CONSTRAINT delivery_attempt_once UNIQUE (delivery_id, series, number),
-    CONSTRAINT delivery_attempt_range CHECK (number BETWEEN 1 AND 6)
+    CONSTRAINT delivery_attempt_range CHECK (number BETWEEN 1 AND 6),
+    CONSTRAINT delivery_attempt_outcome CHECK (is_success = (error = ''))
 );
 CREATE INDEX delivery_attempt_by_business
 ON delivery_attempt (business_id, created_at DESC, id DESC);

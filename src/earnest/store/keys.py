@@ -16,12 +16,12 @@ import msgspec
 from earnest.ids import Ids, PublicId, public_id
 from earnest.store.db import Pool
 
-BLOCK = {"object_key": 256, "entry_key": 4096, "contract_number": 32}
+BLOCK = {"object_key": 256, "entry_key": 4096, "contract_number": 32, "partner_number": 32}
 """The increments of the sequences in migrations/0001_core.sql."""
 
 # What one decision draws at most: a contract and a payment; the events and transfers of a
 # contract of 100 milestones with every fee line.
-LOW_WATER = {"object_key": 4, "entry_key": 1024, "contract_number": 2}
+LOW_WATER = {"object_key": 4, "entry_key": 1024, "contract_number": 2, "partner_number": 2}
 
 
 class Keys:
@@ -36,6 +36,7 @@ class Keys:
             lambda: self._take("object_key"),
             lambda: self._take("entry_key"),
             lambda: self._take("contract_number"),
+            lambda: self._take("partner_number"),
         )
 
     async def ids(self) -> Ids:

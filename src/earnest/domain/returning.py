@@ -1,0 +1,369 @@
+"""Giving money back to where it came from: asking for a refund, and what its outcome does (E6).
+
+`request`, `cancel` and `return_late` begin a refund and make its tranches wait; nothing is posted.
+`settle` posts what the refund's parts say once the provider has given the money back. In between
+the worker moves the refund alone (`earnest.domain.refund`).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from earnest.domain.business import Business
+from earnest.domain.change import Change, audit_event, next_refund, of_contract
+from earnest.domain.contract import (
+    Agreement,
+    Contract,
+    Dispute,
+    Money,
+    cancellation_shares,
+    record,
+)
+from earnest.domain.money import share_bps
+from earnest.domain.movement import RefundedToSource
+from earnest.domain.partner import target
+from earnest.domain.party import SYSTEM, Actor, Role
+from earnest.domain.payment import Payment
+from earnest.domain.pricing import FeesExceedAmount, Line, LineType, Payee, Payer, PricedTranche
+from earnest.domain.projection import step
+from earnest.domain.refund import Part, Refund, RefundKind, RefundState
+from earnest.domain.rules import NotFunded, Verb, WrongRole, require
+from earnest.domain.verbs import major
+from earnest.errors import InvalidField, Refused
+from earnest.ids import Ids
+
+
+class NotRequested(Refused):
+    """This refund does not wait for an approval."""
+
+
+def request(
+    contract: Contract,
+    business: Business,
+    payment: Payment | None,
+    actor: Actor,
+    now: datetime,
+    ids: Ids,
+    *,
+    kind: RefundKind,
+    milestone: int | None,
+    amount_minor: int | None,
+    reason: str,
+) -> Change:
+    """The partner wants money back for its buyer: FULL, or PARTIAL with an amount of the base.
+
+    Raises MilestoneNotFound, InvalidField naming milestoneId or amount, what the table refuses,
+    and FeesExceedAmount where the rest of a base is too small for the seller's fees.
+    """
+    targets = target(contract, milestone)
+    if kind is RefundKind.PARTIAL and len(contract.tranches) > 1 and milestone is None:
+        raise InvalidField("milestoneId", "is required: say of which milestone")
+    require(contract, Verb.REFUND, actor, targets)
+    if kind is RefundKind.PARTIAL:
+        (index,) = targets
+        assert amount_minor is not None
+        if amount_minor >= contract.terms.tranches[index].base_minor:
+            raise InvalidField("amount", "must be less than the base amount that it is part of")
+        parts: tuple[Part, ...] = (_partial(contract, index, amount_minor),)
+    else:
+        parts = tuple(_full(contract.terms.tranches[index], index) for index in targets)
+    needs_approval = business.settings.refund_approval == "admin"
+    refund = _begin(contract, payment, kind, parts, reason, now, ids, needs_approval=needs_approval)
+    return _wait_for(contract, refund, actor, now, ids, milestone=milestone)
+
+
+def cancel(
+    contract: Contract,
+    payment: Payment | None,
+    actor: Actor,
+    now: datetime,
+    ids: Ids,
+    *,
+    by: str,
+    reason: str,
+) -> Change:
+    """The contract ends for the `by` of "buyer" and "seller"; money that is held goes back by the
+    cancellation policy that they agreed to (D7), which may leave the seller a share."""
+    require(contract, Verb.CANCEL, actor)
+    after = msgspec.structs.replace(
+        contract,
+        agreement=Agreement.CANCELLED,
+        cancelled_at=now,
+        cancelled_by=by,
+        cancelled_work=contract.work,
+        cancel_reason=reason,
+    )
+    body: dict[str, object] = {
+        "by": by,
+        "work": contract.work,
+        "held": contract.funded,
+        "reason": reason,
+    }
+    if not contract.funded:
+        told = ("contract.cancelled", body | step(contract, after))
+        return of_contract(*record(after, actor, now, ids, told))
+    parts = []
+    for index in range(len(contract.tranches)):
+        shares = cancellation_shares(contract.terms, index, contract.work)
+        parts.append(Part(index, shares.buyer_minor, shares.seller_minor, shares.lines))
+    refund = _begin(contract, payment, RefundKind.CANCELLATION, tuple(parts), reason, now, ids)
+    waiting = _waiting(after, refund)
+    told = ("contract.cancelled", body | step(contract, waiting))
+    if not refund.amount_minor:
+        return _nothing_back(after, refund, payment, actor, now, ids, told)
+    return _wait_for(after, refund, actor, now, ids, first=told)
+
+
+def _nothing_back(
+    contract: Contract,
+    refund: Refund,
+    payment: Payment | None,
+    actor: Actor,
+    now: datetime,
+    ids: Ids,
+    told: tuple[str, dict[str, object]],
+) -> Change:
+    """The policy leaves the buyer nothing: no provider has to be asked."""
+    assert payment is not None
+    after = _settled(contract, refund, now)
+    said = _said(contract, refund) | step(_waiting(contract, refund), after)
+    after, events = record(after, actor, now, ids, told, ("contract.refunded", said))
+    return of_contract(after, events, *_movements(contract, refund, payment))
+
+
+def return_late(change: Change, now: datetime, ids: Ids) -> Change:
+    """`change` brought money for a contract that had ended: all of it goes back, fees included,
+    for nothing was ever done for them."""
+    contract, payment = change.contract, change.payment
+    assert contract is not None
+    assert payment is not None
+    parts = tuple(
+        Part(index, priced.charge_minor, 0, ())
+        for index, priced in enumerate(contract.terms.tranches)
+    )
+    refund = _begin(contract, payment, RefundKind.LATE, parts, "The contract had ended.", now, ids)
+    after = msgspec.structs.replace(contract, version=contract.version - 1)
+    waiting = _wait_for(after, refund, SYSTEM, now, ids)
+    assert waiting.contract is not None
+    events = tuple(
+        msgspec.structs.replace(event, commit_id=change.commit_id) for event in waiting.events
+    )
+    return msgspec.structs.replace(
+        change,
+        contract=msgspec.structs.replace(waiting.contract, commit_id=change.commit_id),
+        refund=msgspec.structs.replace(refund, version=1, commit_id=change.commit_id),
+        events=change.events + events,
+    )
+
+
+def settle(
+    contract: Contract, refund: Refund, payment: Payment, provider_id: str, now: datetime, ids: Ids
+) -> Change:
+    """The provider has given the money back: post what the refund said would become of it."""
+    after = _settled(contract, refund, now)
+    said = _said(contract, refund) | step(contract, after)
+    after, events = record(
+        after,
+        SYSTEM,
+        now,
+        ids,
+        (f"refund.{_word(refund)}-succeeded", said),
+        ("contract.refunded", said),
+    )
+    movements = _movements(contract, refund, payment)
+    done = next_refund(
+        refund,
+        after.commit_id,
+        now,
+        state=RefundState.DONE,
+        due_at=None,
+        provider_refund_id=provider_id,
+        last_error="",
+    )
+    return msgspec.structs.replace(of_contract(after, events, *movements), refund=done)
+
+
+def approve(refund: Refund, actor: Actor, now: datetime, ids: Ids) -> Change:
+    """An admin lets a refund go that waited for it."""
+    if actor.role is not Role.ADMIN:
+        raise WrongRole
+    if refund.state is not RefundState.REQUESTED:
+        raise NotRequested
+    return step_alone(
+        refund, "refund.approved", actor, now, ids, state=RefundState.PLANNED, due_at=now
+    )
+
+
+def decline(
+    contract: Contract, refund: Refund, actor: Actor, now: datetime, ids: Ids, reason: str
+) -> Change:
+    """An admin does not let it go: the money is held as before."""
+    if actor.role is not Role.ADMIN:
+        raise WrongRole
+    if refund.state is not RefundState.REQUESTED:
+        raise NotRequested
+    indexes = [part.tranche for part in refund.parts]
+    after = msgspec.structs.replace(contract, tranches=contract.with_tranches(indexes, Money.HELD))
+    body: dict[str, object] = {"refund": refund.key, "tranches": indexes, "reason": reason}
+    told = ("refund.declined", body | step(contract, after))
+    after, events = record(after, actor, now, ids, told)
+    declined = next_refund(refund, after.commit_id, now, state=RefundState.DECLINED)
+    return msgspec.structs.replace(of_contract(after, events), refund=declined)
+
+
+def step_alone(
+    refund: Refund, type_: str, actor: Actor, now: datetime, ids: Ids, **changes: object
+) -> Change:
+    """A change of nothing but `refund`, told by an event without a chain."""
+    subject = f"refund:{refund.public_id}"
+    body: dict[str, object] = {"refund": refund.key}
+    if error := changes.get("last_error"):
+        body["error"] = error
+    event = audit_event(ids, subject, type_, actor, now, body)
+    return Change(
+        commit_id=event.commit_id,
+        recorded_at=now,
+        occurred_at=now,
+        events=(event,),
+        refund=next_refund(refund, event.commit_id, now, **changes),
+    )
+
+
+# -- who gets what ------------------------------------------------------------------------------
+
+
+def _full(priced: PricedTranche, index: int) -> Part:
+    """The base goes back; fees of the buyer stay paid, those of the seller lapse with his share."""
+    paid = tuple(line for line in priced.lines if line.payer is Payer.BUYER)
+    return Part(index, priced.base_minor, 0, paid)
+
+
+def _partial(contract: Contract, index: int, amount_minor: int) -> Part:
+    """1000 refund 250 -> buyer 250.00, seller 712.50, retention 37.50, all fees posted (E6)."""
+    priced = contract.terms.tranches[index]
+    kept_minor = share_bps(priced.base_minor - amount_minor, contract.terms.retention_bps)
+    seller_minor = priced.net_minor - amount_minor - kept_minor
+    if seller_minor < 0:
+        raise FeesExceedAmount
+    retention = Line(LineType.RETENTION, Payer.SELLER, Payee.ESCROW_FEE_INCOME, kept_minor)
+    return Part(index, amount_minor, seller_minor, (*priced.lines, retention))
+
+
+# -- common ground ------------------------------------------------------------------------------
+
+
+def _begin(
+    contract: Contract,
+    payment: Payment | None,
+    kind: RefundKind,
+    parts: tuple[Part, ...],
+    reason: str,
+    now: datetime,
+    ids: Ids,
+    *,
+    needs_approval: bool = False,
+) -> Refund:
+    if payment is None:
+        raise NotFunded
+    key, public_id = ids.new_object(now)
+    return Refund(
+        key=key,
+        public_id=public_id,
+        business=contract.business,
+        contract=contract.key,
+        payment=payment.key,
+        kind=kind,
+        parts=parts,
+        amount_minor=sum(part.buyer_minor for part in parts),
+        currency=contract.currency,
+        reason=reason,
+        created_at=now,
+        version=0,
+        commit_id=0,
+        updated_at=now,
+        state=RefundState.REQUESTED if needs_approval else RefundState.PLANNED,
+        due_at=None if needs_approval else now,
+    )
+
+
+def _settled(contract: Contract, refund: Refund, now: datetime) -> Contract:
+    indexes = [part.tranche for part in refund.parts]
+    gone = Money.SPLIT if refund.kind is RefundKind.PARTIAL else Money.REFUNDED
+    after = msgspec.structs.replace(contract, tranches=contract.with_tranches(indexes, gone))
+    return msgspec.structs.replace(after, settled_at=now) if after.settled else after
+
+
+def _movements(
+    contract: Contract, refund: Refund, payment: Payment
+) -> tuple[RefundedToSource, ...]:
+    return tuple(
+        RefundedToSource(
+            business=contract.business,
+            contract=contract.key,
+            tranche=part.tranche,
+            currency=contract.currency,
+            provider_account=payment.provider_account,
+            buyer_minor=part.buyer_minor,
+            seller=contract.seller,
+            seller_minor=part.seller_minor,
+            lines=part.lines,
+        )
+        for part in refund.parts
+    )
+
+
+def _waiting(contract: Contract, refund: Refund) -> Contract:
+    """`contract` with the refund's tranches pending; a dispute ends when nothing else is held."""
+    indexes = [part.tranche for part in refund.parts]
+    after = msgspec.structs.replace(
+        contract, tranches=contract.with_tranches(indexes, Money.REFUND_PENDING)
+    )
+    if after.dispute is Dispute.OPEN and not after.holding(Money.HELD):
+        after = msgspec.structs.replace(after, dispute=Dispute.RESOLVED)
+    return after
+
+
+def _wait_for(
+    contract: Contract,
+    refund: Refund,
+    actor: Actor,
+    now: datetime,
+    ids: Ids,
+    *,
+    milestone: int | None = None,
+    first: tuple[str, dict[str, object]] | None = None,
+) -> Change:
+    after = _waiting(contract, refund)
+    body = _said(contract, refund) | step(contract, after)
+    if milestone is not None:
+        body["milestone"] = milestone
+    happened: Sequence[tuple[str, dict[str, object]]] = (
+        *((first,) if first is not None else ()),
+        (f"refund.{_word(refund)}-initiated", body),
+    )
+    after, events = record(after, actor, now, ids, *happened)
+    begun = msgspec.structs.replace(
+        refund, version=1, commit_id=after.commit_id, created_at=now, updated_at=now
+    )
+    return msgspec.structs.replace(of_contract(after, events), refund=begun)
+
+
+def _said(contract: Contract, refund: Refund) -> dict[str, object]:
+    """What the events of a refund tell: the parts are the settlement lines (invariant 8)."""
+    body: dict[str, object] = {
+        "refund": refund.key,
+        "kind": refund.kind,
+        "reason": refund.reason,
+        "amount": major(contract, refund.amount_minor),
+        "seller": major(contract, refund.seller_minor),
+        "parts": msgspec.to_builtins(refund.parts),
+    }
+    if len(refund.parts) == 1 and contract.terms.milestones:
+        body["milestone"] = contract.terms.milestones[refund.parts[0].tranche].id
+    return body
+
+
+def _word(refund: Refund) -> str:
+    """full or partial: whether the seller gets a share (spec 6.2)."""
+    return "partial" if refund.seller_minor else "full"

@@ -1,0 +1,60 @@
+"""What several routes of partners' contracts have in common: finding one, its link, showing it."""
+
+from datetime import datetime, timedelta
+
+from earnest.actions.contracts import ContractNotFound
+from earnest.domain.contract import Contract, Money
+from earnest.domain.party import Role
+from earnest.errors import Refused
+from earnest.partner.binding import PartnerRequest
+from earnest.partner.documents import CheckoutShown, shown
+from earnest.partner.envelope import answer
+from earnest.partner.shapes import contract_number
+from earnest.store.accounts import require_active
+from earnest.store.idempotency import Reply
+from earnest.store.partners import Brokered, Wanted
+from earnest.web.auth import actor, only
+from earnest.web.links import LINK_SECONDS, LinkKind
+from earnest.web.wire import instant
+
+PARTNER = only(Role.PARTNER)
+
+
+class NotPayable(Refused):
+    """This contract cannot be paid now."""
+
+
+async def find(
+    request: PartnerRequest, number: str, field: str = "contractId"
+) -> tuple[Brokered, datetime]:
+    """A contract of the caller's business, and business time.
+
+    Raises InvalidContractId, ContractNotFound, and what `require_active` refuses.
+    """
+    caller = actor(request)
+    wanted = Wanted(contract_number(number, field), caller)
+    found = await request.app.state.core.partner_loads.contract(wanted)
+    require_active(found.caller, caller)
+    if found.brokered is None:
+        raise ContractNotFound
+    return found.brokered, found.now
+
+
+def is_payable(contract: Contract) -> bool:
+    """Whether its buyer can pay now."""
+    return contract.live and all(state is Money.UNFUNDED for state in contract.tranches)
+
+
+def fresh_checkout(request: PartnerRequest, found: Brokered, now: datetime) -> CheckoutShown:
+    """A link for the buyer that is good from now on."""
+    contract = found.contract
+    state = request.app.state
+    token = state.links.issue(LinkKind.CHECKOUT, contract.business, contract.public_id, now)
+    url = f"{state.settings.public_url.rstrip('/')}/checkout?token={token}"
+    return CheckoutShown(url, token, instant(now + timedelta(seconds=LINK_SECONDS)))
+
+
+def show_reply(request: PartnerRequest, found: Brokered, now: datetime, message: str) -> Reply:
+    """The whole contract; with a fresh link as long as it can be paid."""
+    checkout = fresh_checkout(request, found, now) if is_payable(found.contract) else None
+    return answer(shown(found, checkout), message)
