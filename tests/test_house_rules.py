@@ -30,15 +30,15 @@ LAYERS = {
     "actions": 4,
 } | dict.fromkeys(("web", "marketplace", "partner", "hooks", "console", "checkout", "worker"), 5)
 COMPOSITION = {
-    "__main__", "app", "cli", "database", "demo", "diagnosis", "doctor", "generated", "recording",
-    "reports",
-    "serving", "settings", "supervisor",
+    "__main__", "app", "cli", "cli_business", "database", "demo", "diagnosis", "doctor",
+    "generated", "recording", "reports",
+    "serving", "settings", "supervisor", "terminal",
 }  # fmt: skip
 PROVIDERS_SEE = ("earnest.domain.money", "earnest.errors", "earnest.providers")
 # The actions call a provider through its interface, the worker and the faces of the sandbox too.
 PROVIDERS_SEEN_BY = 4
 
-PROGRAMS_THAT_SPEAK = {"cli.py", "demo.py", "supervisor.py"}
+PROGRAMS_THAT_SPEAK = {"terminal.py", "cli.py", "demo.py", "supervisor.py"}
 LINES_MAX = 400
 
 

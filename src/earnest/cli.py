@@ -5,7 +5,6 @@ code is 0, or 1 with the reason.
 """
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -13,14 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from earnest import __version__
-from earnest.settings import Settings, read_settings
+from earnest.terminal import AsJson, Data, answer, say, settings_of
 
 app = App(name="earnest", help="A self-hosted escrow contracts server.", version=__version__)
 db_app = App(name="db", help="The database: bring it up to date, look at it.")
@@ -29,12 +28,12 @@ books_app = App(name="books", help="The ledger: trial balance and statements.")
 app.command(db_app)
 app.command(books_app)
 app.command(admin_app)
+app.command(
+    "earnest.cli_business:business_app",
+    name="business",
+    help="Partners, who escrow their customers' money by API.",
+)
 
-Data = Annotated[
-    Path | None,
-    Parameter(name="--data", help="data directory, above EARNEST_DATA_DIR [default: data]"),
-]
-AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="answer in JSON")]
 Host = Annotated[str, Parameter(help="address to listen on; 0.0.0.0 is everywhere")]
 # The operating system would take 65536 for 0, and 73536 for 8000, without a word.
 Port = Annotated[
@@ -65,7 +64,7 @@ def serve(
     from earnest import supervisor
 
     supervisor.serve(
-        _settings(data),
+        settings_of(data),
         host=host,
         port=port,
         workers=workers or supervisor.default_workers(),
@@ -82,7 +81,7 @@ def demo(*, host: Host = "127.0.0.1", port: Port = 8000, data: Data = None) -> N
     """
     from earnest import demo as story
 
-    story.run(_settings(data or _demo_directory()), host=host, port=port)
+    story.run(settings_of(data or _demo_directory()), host=host, port=port)
 
 
 @app.command
@@ -92,9 +91,9 @@ def worker(*, data: Data = None) -> None:
     from earnest.database import opened
     from earnest.web.metrics import Metrics
 
-    settings = _settings(data)
+    settings = settings_of(data)
     logs.start(settings.log_format, "worker")
-    with opened(settings, _say) as database:
+    with opened(settings, say) as database:
         asyncio.run(serving.run_worker(database.settings, Metrics()))
 
 
@@ -106,7 +105,7 @@ def migrate(*, data: Data = None) -> None:
     """Apply the migrations that the database lacks."""
     from earnest.database import opened
 
-    with opened(_settings(data), _say):
+    with opened(settings_of(data), say):
         print("The database is up to date.")
 
 
@@ -115,11 +114,11 @@ def status(*, data: Data = None, as_json: AsJson = False) -> None:
     """Which migrations are applied, and which are pending (then the exit code is 1)."""
     from earnest.database import migration_status, opened
 
-    with opened(_settings(data), _say, create=False, migrated=False) as database:
+    with opened(settings_of(data), say, create=False, migrated=False) as database:
         found = asyncio.run(migration_status(database.settings))
     lines = [f"applied  {name}" for name in found["applied"]]
     lines += [f"pending  {name}" for name in found["pending"]]
-    _answer(found, as_json, lines)
+    answer(found, as_json, lines)
     sys.exit(1 if found["pending"] else 0)
 
 
@@ -132,7 +131,7 @@ def psql(
     from earnest.database import opened
     from earnest.store import binaries
 
-    with opened(_settings(data), _say, migrated=False) as database:
+    with opened(settings_of(data), say, migrated=False) as database:
         settings = database.settings
         url = settings.migrate_database_url or settings.database_url
         done = subprocess.run([binaries.program("psql"), *arguments, url], check=False)
@@ -160,11 +159,11 @@ def create(
     from earnest.actions.accounts import create_admin
     from earnest.database import opened, pooled
 
-    with opened(_settings(data), _say) as database:
+    with opened(settings_of(data), say) as database:
         made = asyncio.run(
             pooled(database.settings, lambda pool: create_admin(pool, email, password, name))
         )
-    _answer({"id": made, "email": email}, as_json, [f"{email} is an administrator now."])
+    answer({"id": made, "email": email}, as_json, [f"{email} is an administrator now."])
 
 
 @app.command
@@ -173,10 +172,10 @@ def verify(*, data: Data = None, as_json: AsJson = False) -> None:
     from earnest.database import opened
     from earnest.store import verify as books
 
-    with opened(_settings(data), _say, create=False, migrated=False) as database, _bar() as bar:
+    with opened(settings_of(data), say, create=False, migrated=False) as database, _bar() as bar:
         url = database.settings.database_url
         report = asyncio.run(books.verify(url, lambda at: bar(at.what, at.done, at.total)))
-    _answer(report.as_json(), as_json, report.lines())
+    answer(report.as_json(), as_json, report.lines())
     sys.exit(1 if report.violation else 0)
 
 
@@ -195,10 +194,10 @@ def doctor(*, data: Data = None, workers: Workers = None, as_json: AsJson = Fals
     from earnest.supervisor import default_workers
 
     try:
-        findings = surgery.examine(_settings(data), workers or default_workers(), _say)
+        findings = surgery.examine(settings_of(data), workers or default_workers(), say)
     except BadSetting as bad:
         findings = [error("settings", str(bad), f"Change or unset {bad.variable}.")]
-    _answer(
+    answer(
         {"findings": [msgspec.to_builtins(one) for one in findings]},
         as_json,
         surgery.lines(findings),
@@ -227,14 +226,14 @@ def trial_balance(
     from earnest.database import opened, pooled
 
     at = at.replace(tzinfo=at.tzinfo or UTC) if at is not None else None
-    with opened(_settings(data), _say, create=False, migrated=False) as database:
+    with opened(settings_of(data), say, create=False, migrated=False) as database:
         found = asyncio.run(
             pooled(
                 database.settings,
                 lambda pool: reports.trial_balance(pool, at, every_account=every_account),
             )
         )
-    _answer(found, as_json, reports.trial_balance_lines(found))
+    answer(found, as_json, reports.trial_balance_lines(found))
 
 
 @books_app.command
@@ -253,11 +252,11 @@ def statement(
     from earnest import reports
     from earnest.database import opened, pooled
 
-    with opened(_settings(data), _say, create=False, migrated=False) as database:
+    with opened(settings_of(data), say, create=False, migrated=False) as database:
         found = asyncio.run(
             pooled(database.settings, lambda pool: reports.statement(pool, account, currency))
         )
-    _answer(found, as_json, reports.statement_lines(found))
+    answer(found, as_json, reports.statement_lines(found))
 
 
 @app.command
@@ -265,7 +264,7 @@ def docs() -> None:
     """Regenerate what is generated: schema.sql, docs, the API's examples (in a checkout)."""
     from earnest import generated
 
-    for path in generated.write_all(_say):
+    for path in generated.write_all(say):
         print(path)
 
 
@@ -277,14 +276,6 @@ def _demo_directory() -> Path:
     here = Path("demo-data").absolute()
     closed = any(not parent.stat().st_mode & 0o001 for parent in here.parents)
     return Path("/var/lib/earnest/demo-data") if closed and os.geteuid() == 0 else here
-
-
-def _settings(data: Path | None) -> Settings:
-    return read_settings() if data is None else read_settings(data_dir=data)
-
-
-def _answer(found: Any, as_json: bool, lines: list[str]) -> None:
-    print(json.dumps(found) if as_json else "\n".join(lines))
 
 
 @contextmanager
@@ -300,7 +291,3 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda what, done, total: progress.update(
             task, description=f"verify {what}", completed=done, total=total
         )
-
-
-def _say(text: str) -> None:
-    print(f"earnest: {text}", file=sys.stderr, flush=True)
