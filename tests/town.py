@@ -29,6 +29,7 @@ from earnest.providers.sandbox import SandboxProvider
 from earnest.store.db import Pool
 from earnest.web.problems import HANDLERS
 from earnest.web.sandbox_pages import sandbox_router, static_router
+from web import make_settings
 
 SECRET = "whsec_sandbox"
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -122,6 +123,7 @@ async def town(pool: Pool) -> AsyncIterator[Town]:
         await asyncio.sleep(0.01)
     town.open_provider(server.servers[0].sockets[0].getsockname()[1])
     app.state.provider = town.provider
+    app.state.settings = make_settings("")
     yield town
     await town.http.aclose()
     await town.provider.close()

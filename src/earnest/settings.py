@@ -80,6 +80,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"schemes": ("http", "https")},
         ),
     ] = "http://127.0.0.1:8000"
+    operator_name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=60,
+            description="who holds the money, as buyers read it on the hosted pages",
+        ),
+    ] = "Earnest"
     client_url: Annotated[
         str,
         Meta(

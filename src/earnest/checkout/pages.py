@@ -84,7 +84,8 @@ def show(
 ) -> Response[str]:
     """A page. `leads_to` is the URL to which a form of it may be redirected in the end.
 
-    Templates find `t` (their Wording), `link`, `choices` and what is in `context`.
+    Templates find `t` (their Wording), `link`, `choices`, `operator` (who holds the money) and
+    what is in `context`.
     """
     language = language_of(request)
 
@@ -92,7 +93,11 @@ def show(
         return link(request, path, **query)
 
     html = _PAGES.get_template(template).render(
-        t=wording(language), link=link_here, choices=_choices(request), **context
+        t=wording(language),
+        link=link_here,
+        choices=_choices(request),
+        operator=request.app.state.settings.operator_name,
+        **context,
     )
     return Response(
         html,
