@@ -14,12 +14,16 @@ from litestar import Litestar, MediaType, Response, get
 
 from earnest import __version__
 from earnest.marketplace.documents import JobBrief
+from earnest.partner.envelope import Failure
 from earnest.web import openapi_texts
 from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest
 from earnest.web.openapi import Description, describe
 from earnest.web.openapi_pages import markup, schemas_shown, sections_of
 from earnest.web.operations import Operation, operations
+
+MENTIONED = (JobBrief, Failure)
+"""Structs that no operation's type leads to."""
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; "
@@ -58,7 +62,7 @@ class Described:
 
     @cached_property
     def document(self) -> Description:
-        return describe(self.operations, __version__, self._public_url, [JobBrief])
+        return describe(self.operations, __version__, self._public_url, MENTIONED)
 
     @cached_property
     def json(self) -> Served:

@@ -46,7 +46,8 @@ class Example(msgspec.Struct):
 def describe(
     operations: list[Operation], version: str, server_url: str, mentioned: Iterable[type]
 ) -> Description:
-    """The whole document. `mentioned`: structs that others refer to by name only."""
+    """The whole document. `mentioned`: structs that others refer to by name only; the partner
+    API's `Failure` is among them."""
     bodies = [one.body for one in operations if one.body is not None]
     answers = [one.answer for one in operations if one.media_type == "application/json"]
     schemas, components = schemas_of(bodies, [*answers, *mentioned, Problem])
@@ -73,7 +74,10 @@ def describe(
         "paths": paths,
         "components": {
             "schemas": components,
-            "responses": {name: _problem(*key) for key, name in shared.items()},
+            "responses": {
+                name: _refused(is_partners, status, refusals)
+                for (status, refusals, is_partners), name in shared.items()
+            },
             "headers": texts.HEADERS,
             "securitySchemes": texts.SECURITY,
         },
@@ -88,7 +92,8 @@ def recorded() -> tuple[Example, ...]:
 
 # -- one operation ------------------------------------------------------------------------------
 
-_Shared = dict[tuple[int, Refusals], str]
+_Shared = dict[tuple[int, Refusals, bool], str]
+"""By status, codes, and whether it is the partner API that refuses."""
 
 
 def _operation(one: Operation, schemas: dict[Any, Any], shared: _Shared) -> Description:
@@ -115,9 +120,9 @@ def _operation(one: Operation, schemas: dict[Any, Any], shared: _Shared) -> Desc
     made["responses"] = {str(one.status): _success(one, schemas, examples)}
     for status, refusals in one.refusals.items():
         made["responses"][str(status)] = (
-            {"$ref": f"#/components/responses/{shared[status, refusals]}"}
-            if (status, refusals) in shared
-            else _problem(status, refusals, examples)
+            {"$ref": f"#/components/responses/{shared[status, refusals, one.is_partners]}"}
+            if (status, refusals, one.is_partners) in shared
+            else _refused(one.is_partners, status, refusals, examples)
         )
     made["security"] = _security(one)
     return made
@@ -190,9 +195,47 @@ def _success(one: Operation, schemas: dict[Any, Any], examples: list[Example]) -
     }
 
 
-def _problem(status: int, refusals: Refusals, examples: Iterable[Example] = ()) -> Description:
-    """The answer with this status: the shape of every problem, and exactly these codes."""
-    codes = [code_of(one) for one in refusals]
+def _refused(
+    is_partners: bool,
+    status: int,
+    refusals: Refusals,
+    examples: Iterable[Example] = (),
+) -> Description:
+    return (_failure if is_partners else _problem)(status, refusals, examples)
+
+
+def _failure(status: int, refusals: Refusals, examples: Iterable[Example] = ()) -> Description:
+    """The partner API's answer with this status, in its envelope."""
+    shown = {}
+    for one in refusals:
+        text = " ".join((one.__doc__ or "").split())
+        told = {
+            "message": text,
+            "status": status,
+            "validationErrors": [],
+            "succeeded": False,
+            "errors": [text],
+        }
+        shown[code_of(one)] = {"summary": text, "value": told}
+    shown |= {
+        f"recorded{number}": {"summary": each.title, "value": each.answer}
+        for number, each in enumerate(examples, start=1)
+        if each.status == status
+    }
+    schema = {
+        "allOf": [
+            {"$ref": "#/components/schemas/Failure"},
+            {"properties": {"status": {"const": status}}},
+        ]
+    }
+    return {
+        "description": f"{HTTPStatus(status).phrase}: {', '.join(map(code_of, refusals))}.",
+        "headers": _headers_of(status, refusals),
+        "content": {"application/json": _with_examples(schema, shown)},
+    }
+
+
+def _headers_of(status: int, refusals: Refusals) -> Description:
     headers = ["Cache-Control"]
     # Who announces too large a body is refused by the connection, before there is a request.
     if status != BodyTooLarge.status:
@@ -201,11 +244,17 @@ def _problem(status: int, refusals: Refusals, examples: Iterable[Example] = ()) 
         headers.append("WWW-Authenticate")
     if any(issubclass(one, (TooMany, Unavailable)) for one in refusals):
         headers.append("Retry-After")
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
+
+
+def _problem(status: int, refusals: Refusals, examples: Iterable[Example] = ()) -> Description:
+    """The answer with this status: the shape of every problem, and exactly these codes."""
+    codes = [code_of(one) for one in refusals]
     only = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
     shown = {code_of(one): _refusal(one, examples) for one in refusals}
     return {
         "description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}.",
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
+        "headers": _headers_of(status, refusals),
         "content": {
             MEDIA_TYPE: _with_examples(
                 {"allOf": [{"$ref": "#/components/schemas/Problem"}, only]}, shown
@@ -218,7 +267,7 @@ def _refusal(refusal: type[EarnestError], examples: Iterable[Example]) -> Descri
     """What was recorded of this operation, of any other one, or what the renderer would say."""
     code = code_of(refusal)
     for each in (*examples, *recorded()):
-        if each.status == refusal.status and each.answer["code"] == code:
+        if each.status == refusal.status and each.answer.get("code") == code:
             return {"summary": each.title, "value": each.answer}
     text = " ".join((refusal.__doc__ or "").split())
     body = body_of(refusal.status, code, text)
@@ -227,13 +276,15 @@ def _refusal(refusal: type[EarnestError], examples: Iterable[Example]) -> Descri
 
 def _shared(operations: list[Operation]) -> _Shared:
     """Names for the refusals that many operations have in common."""
-    counts: dict[tuple[int, Refusals], int] = {}
+    counts: dict[tuple[int, Refusals, bool], int] = {}
     for one in operations:
         for status, refusals in one.refusals.items():
-            counts[status, refusals] = counts.get((status, refusals), 0) + 1
+            key = (status, refusals, one.is_partners)
+            counts[key] = counts.get(key, 0) + 1
     return {
-        (status, refusals): "".join(refusal.__name__ for refusal in refusals)
-        for (status, refusals), count in counts.items()
+        (status, refusals, is_partners): "Partner" * is_partners
+        + "".join(refusal.__name__ for refusal in refusals)
+        for (status, refusals, is_partners), count in counts.items()
         # What is wrong with a field or found is each operation's own example.
         if count >= _SHARED_MIN and status not in (400, 404)
     }

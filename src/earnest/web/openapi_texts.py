@@ -86,6 +86,8 @@ TAGS = {
     "Profiles": "How clients and freelancers introduce themselves.",
     "Users": "Accounts as admins see them: lists, blocking, more admins.",
     "Categories and skills": "What jobs and profiles are sorted by.",
+    "Partner contracts": "For platforms of their own: contracts between their people.",
+    "Partner money": "The buyer's checkout link, release, refund, and the proof of it all.",
     "Sandbox": "Not in production: the mailbox and the clock of the sandbox.",
     "Operating": "What those who run the server ask it.",
 }
@@ -197,6 +199,13 @@ QUERY: Description = {
     "sort": {
         "description": "In which order; the newest first if left out.",
         "schema": {"type": "string", "enum": list(OPEN_SORTED)},
+    },
+    "status": {"description": "Only those with this status.", "schema": {"type": "string"}},
+    "pageSize": {"description": "Entries on a page; 100 at most are given.", "schema": _COUNTED},
+    "phoneNumber": {
+        "description": "Country code and number, 8 to 15 digits.",
+        "required": True,
+        "schema": {"type": "string", "pattern": r"\A[1-9][0-9]{7,14}\Z"},
     },
     "to": {
         "description": "Whose letters.",

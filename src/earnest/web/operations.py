@@ -30,6 +30,9 @@ from earnest.web.problems import DatabaseLost
 
 Refusals = tuple[type[EarnestError], ...]
 
+PARTNER_PATHS = "/apps/"
+"""What the partner API begins with; it says in an envelope what it refuses."""
+
 _NO_QUERY = frozenset({"request", "data", "state"})
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -48,6 +51,10 @@ class Operation(msgspec.Struct, frozen=True):
     @property
     def access(self) -> Access:
         return access_of(self.handler)
+
+    @property
+    def is_partners(self) -> bool:
+        return self.route.startswith(PARTNER_PATHS)
 
     @property
     def status(self) -> int:
@@ -150,6 +157,8 @@ def _method(handler: HTTPRouteHandler) -> str:
 
 def _of_handler(handler: HTTPRouteHandler, routes: list[HTTPRoute]) -> Iterator[Operation]:
     name = str(handler.operation_id or handler.fn.__name__)
+    if routes[0].path.startswith(PARTNER_PATHS):
+        name = f"partner_{name}"  # two faces, one list of names
     ending = name.replace("_", "-")
     routes = sorted(
         routes, key=lambda one: (not one.path.endswith(ending), len(one.path), one.path)
