@@ -5,7 +5,6 @@ something is sent to it with the resolver's answer of that row. Nobody may be di
 """
 
 import ipaddress
-import ssl
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import msgspec
@@ -18,11 +17,8 @@ from earnest.outbound.addresses import FORBIDDEN_V4, FORBIDDEN_V6, is_forbidden,
 from earnest.outbound.answers import Failure
 from earnest.outbound.sender import Sender
 from earnest.outbound.targets import Target, check_url
+from office import PUBLIC, PUBLIC_V6, TRUSTING_NOBODY
 from receiver import Dials, Names
-
-PUBLIC = "93.184.216.34"
-PUBLIC_V6 = "2606:2800:220:1:248:1893:25c8:1946"
-TRUSTING_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 LITERALS = """
     127.0.0.1 127.0.0.2 127.255.255.254 127.53.53.53
@@ -110,6 +106,8 @@ WHOLE_URLS = [
     "https://127.0.0.1\\@example.com/",
     "https://example.com\\@127.0.0.1/",
     "https://example.com\\.evil.com/",
+    "https://example.com/a\\b",
+    "https://example.com/?a\\b",
     "https://example.com/#fragment",
     "https://example.com#@127.0.0.1/",
     "https://example.com/#",

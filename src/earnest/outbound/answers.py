@@ -31,6 +31,7 @@ class Failure(StrEnum):
     PROTOCOL = "protocol"  # what came is not HTTP, or its headers are longer than we read
     REDIRECT = "redirect"  # 3xx: never followed
     STATUS = "status"  # any other status than 2xx
+    UNSENT = "unsent"  # we could not make or sign it: our own log says why
 
 
 class Answer(msgspec.Struct, frozen=True):

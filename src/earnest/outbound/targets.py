@@ -106,8 +106,6 @@ def _host_of(written: str, field: str) -> tuple[str, Address | None]:
     """The host in its usual spelling and, if it is an address, that."""
     try:
         if written.startswith("["):
-            if "%" in written:
-                raise InvalidField(field, "must not name a network interface")
             v6 = IPv6Address(written[1:-1])
             return str(v6), v6
         host = idna.encode(written, uts46=True, std3_rules=True).decode("ascii")
