@@ -101,8 +101,11 @@ class SigningKeys:
         return [key.jwk for key in self._keys.values() if key.expires_at > time.time()]
 
     async def rotate(self) -> int:
-        """See that tomorrow's key is there, and forget those that are over; how many those are."""
-        await self.make(lasts_seconds=READY_SECONDS)
+        """See that tomorrow's key is there, where there is one today, and forget those that are
+        over; how many those are."""
+        await self._load(0)
+        if self._keys:
+            await self.make(lasts_seconds=READY_SECONDS)
         async with self._pool.connection() as conn:
             return await signing_keys.purge(conn)
 

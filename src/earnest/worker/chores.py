@@ -5,6 +5,7 @@ chore remembers a time or an offset, so it follows the sandbox clock within abou
 """
 
 from earnest.actions.core import Core
+from earnest.partner.signing import SigningKeys
 from earnest.providers.sandbox import SandboxProvider
 from earnest.settings import Settings
 from earnest.store import accounts, books, idempotency, limits, password_resets, sessions
@@ -15,6 +16,7 @@ from earnest.worker.mail import send_due
 DUE_SECONDS = 1
 ROLL_UP_SECONDS = 5
 PURGE_SECONDS = 60
+ROTATE_SECONDS = 600
 
 
 def chores_of(settings: Settings, core: Core) -> list[Chore]:
@@ -26,6 +28,7 @@ def chores_of(settings: Settings, core: Core) -> list[Chore]:
         Chore("purge replies", PURGE_SECONDS, lambda: purge_replies(pool)),
         Chore("purge sign-ins", PURGE_SECONDS, lambda: purge_sign_ins(pool)),
         Chore("purge limits", PURGE_SECONDS, lambda: purge_limits(pool)),
+        Chore("rotate signing keys", ROTATE_SECONDS, SigningKeys(pool, core.sealer).rotate),
     ]
     if isinstance(provider, SandboxProvider):
         chores += [
