@@ -1,31 +1,23 @@
 """Payments: opening a checkout, taking the provider's word for it, giving parked money back."""
 
 from collections.abc import Callable
-from datetime import datetime
 
-import msgspec
-
+from earnest.actions.checkout_sessions import Urls, ask, is_over, opened
 from earnest.actions.core import ATTEMPTS_MAX, Core, carry_out, keep_reply
 from earnest.domain import hiring
 from earnest.domain.capture import take_capture
 from earnest.domain.change import Change
 from earnest.domain.contract import Contract
-from earnest.domain.hiring import FreelancerNotFound, Hire, JobNotFound
+from earnest.domain.hiring import FreelancerNotFound, JobNotFound
 from earnest.domain.party import Actor
 from earnest.domain.payment import Capture, CaptureKind, Payment, PaymentState
 from earnest.errors import (
     Conflict,
     NotFound,
-    ProviderError,
-    ProviderPermanent,
-    Unavailable,
 )
 from earnest.ids import Ids, PublicId
 from earnest.ledger.movements import expand
 from earnest.providers.base import (
-    CheckoutRequest,
-    CheckoutSession,
-    CheckoutState,
     EventKind,
     ProviderEvent,
 )
@@ -47,14 +39,6 @@ CHECKOUT_SECONDS = 24 * 3600
 
 class PaymentNotFound(NotFound):
     """Payment not found"""
-
-
-class ProviderUnavailable(Unavailable):
-    """The payment provider cannot be reached right now. Nothing was charged; try again."""
-
-
-class ProviderRefused(Unavailable):
-    """The payment provider did not accept this payment. Nothing was charged; try again."""
 
 
 # -- create-contract (C1) ---------------------------------------------------------------------
@@ -102,13 +86,6 @@ def _documented(found: FoundJob, contract: Contract | None) -> Documented:
 # -- job payment ------------------------------------------------------------------------------
 
 
-class Urls(msgspec.Struct, frozen=True):
-    """Where the provider's page sends the payer back to."""
-
-    success: str
-    cancel: str
-
-
 async def open_payment(
     core: Core,
     actor: Actor,
@@ -136,7 +113,7 @@ async def open_payment(
             found.hire, found.business, core.provider_account, actor, found.now, ids
         )
         if isinstance(wanted, Payment):
-            if await _expired(core, actor, wanted, found):
+            if await is_over(core, actor, wanted, found.now):
                 continue
             if wanted.state is not PaymentState.OPENING:
                 return await keep_reply(core, once, render(wanted))
@@ -146,84 +123,30 @@ async def open_payment(
                 continue
             assert wanted.payment is not None
             payment = wanted.payment
-        try:
-            session = await _checkout(core, payment, found, found.hire, urls)
-        except ProviderPermanent as error:
-            # Asking again with the same payment would be refused again (the job may have got
-            # another title since an answer was lost), so the next request starts a new one.
-            await _close(core, actor, payment, found.now, PaymentState.FAILED)
-            raise ProviderRefused from error
-        ids = await core.keys.ids()
-        change = hiring.payment_change(
-            payment,
-            "payment.opened",
+        if found.seller is None or found.buyer is None:
+            raise FreelancerNotFound
+        hired_for = found.hire.job
+        session = await ask(
+            core,
             actor,
+            payment,
             found.now,
-            ids,
-            {"session": session.id, "amount_minor": payment.amount_minor},
-            state=PaymentState.OPEN,
-            session_id=session.id,
-            session_url=session.url,
-            session_expires_at=session.expires_at,
+            title=hired_for.title,
+            metadata=checkout_metadata(
+                payment,
+                {"jobId": hired_for.public_id},
+                found.buyer.public_id,
+                found.seller.public_id,
+            ),
+            urls=urls,
+            expires_in_seconds=CHECKOUT_SECONDS,
         )
+        change = opened(payment, session, actor, found.now, await core.keys.ids())
         assert change.payment is not None
         reply = render(change.payment)
         if await core.door.commit(Commit(change, once=once, reply=reply)):
             return reply
     raise Conflict
-
-
-async def _checkout(
-    core: Core, payment: Payment, found: FoundJob, hire: Hire, urls: Urls
-) -> CheckoutSession:
-    """The provider's session for `payment`; asking again with the same payment is the same."""
-    if found.seller is None or found.buyer is None:
-        raise FreelancerNotFound
-    request = CheckoutRequest(
-        idempotency_key=payment.public_id,
-        amount_minor=payment.amount_minor,
-        currency=payment.currency,
-        title=hire.job.title,
-        metadata=checkout_metadata(
-            payment, hire.job.public_id, found.buyer.public_id, found.seller.public_id
-        ),
-        success_url=urls.success,
-        cancel_url=urls.cancel,
-        expires_in_seconds=CHECKOUT_SECONDS,
-    )
-    try:
-        return await core.provider.create_checkout(request)
-    except ProviderPermanent:
-        raise
-    except ProviderError as error:
-        raise ProviderUnavailable from error
-
-
-async def _expired(core: Core, actor: Actor, payment: Payment, found: FoundJob) -> bool:
-    """Whether the session is over, as the provider says; then the payment is closed.
-
-    Its event may be late or lost. A session that was paid after all is left to its event.
-    """
-    ends_at = payment.session_expires_at
-    if payment.session_id is None or ends_at is None or found.now < ends_at:
-        return False
-    try:
-        status = await core.provider.find_checkout(payment.session_id)
-    except ProviderError as error:
-        raise ProviderUnavailable from error
-    if status is None or status.state is not CheckoutState.EXPIRED:
-        return False
-    await _close(core, actor, payment, found.now, PaymentState.EXPIRED)
-    return True
-
-
-async def _close(
-    core: Core, actor: Actor, payment: Payment, now: datetime, state: PaymentState
-) -> None:
-    """`payment` is not payable any more, unless somebody was faster to say what became of it."""
-    ids = await core.keys.ids()
-    over = hiring.payment_change(payment, f"payment.{state}", actor, now, ids, {}, state=state)
-    await core.door.commit(Commit(over))
 
 
 # -- provider events ----------------------------------------------------------------------------

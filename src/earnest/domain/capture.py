@@ -86,12 +86,13 @@ def take_capture(
 
 
 def _for_whom_we_asked(told: dict[str, str], asked: dict[str, str]) -> bool:
-    """Whether the event names the job and both people of the payment, and no other payment.
+    """Whether the event names the job (or contract) and both people of the payment, and no other
+    payment.
 
     The three are what every relay has to name (spec 3.2); `paymentId` is our own word, which
     only the provider can repeat, and further words change nothing: the session is ours (D14).
     """
-    named = all(told.get(key) == asked[key] for key in ("jobId", "clientId", "freelancerId"))
+    named = all(told.get(key) == value for key, value in asked.items() if key != "paymentId")
     return named and told.get("paymentId", asked["paymentId"]) == asked["paymentId"]
 
 

@@ -7,8 +7,8 @@ from litestar import Response, Router, post
 from litestar.params import FromPath, JSONBody
 
 from earnest.actions import payments
+from earnest.actions.checkout_sessions import ProviderRefused, ProviderUnavailable, Urls
 from earnest.actions.core import ANY_ACTION
-from earnest.actions.payments import ProviderRefused, ProviderUnavailable, Urls
 from earnest.domain.hiring import (
     ContractWasCanceled,
     FreelancerNotFound,

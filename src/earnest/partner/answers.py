@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from earnest.actions.contracts import ContractNotFound
 from earnest.domain.contract import Contract, Money
 from earnest.domain.party import Role
-from earnest.errors import Refused
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.documents import CheckoutShown, shown
 from earnest.partner.envelope import answer
@@ -18,10 +17,6 @@ from earnest.web.links import LINK_SECONDS, LinkKind
 from earnest.web.wire import instant
 
 PARTNER = only(Role.PARTNER)
-
-
-class NotPayable(Refused):
-    """This contract cannot be paid now."""
 
 
 async def find(

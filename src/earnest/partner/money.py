@@ -7,6 +7,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath, JSONBody
 
 from earnest.actions import brokerage
+from earnest.actions.checkout import NotPayable
 from earnest.actions.contracts import ContractNotFound
 from earnest.actions.core import ANY_ACTION
 from earnest.domain.business import Business
@@ -21,7 +22,7 @@ from earnest.ledger import accounts as chart
 from earnest.ledger.accounts import unpack
 from earnest.ledger.proof import prove
 from earnest.marketplace.shapes import Instant, Line, Major, Text, one_of
-from earnest.partner.answers import PARTNER, NotPayable, find, fresh_checkout, is_payable
+from earnest.partner.answers import PARTNER, find, fresh_checkout, is_payable
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.documents import CheckoutShown, Number
 from earnest.partner.envelope import Envelope, answer

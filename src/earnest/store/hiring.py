@@ -176,11 +176,12 @@ async def load_session(
     job = Job(*row[5:13]) if row[5] is not None else None
     business = business_from(row, 20)
     assert business is not None
+    bound = row["bound"]
     metadata = {}
     if payment is not None:
-        job_id = job.public_id if job is not None else PublicId("")
-        metadata = checkout_metadata(payment, job_id, row["buyer"], row["seller"])
-    bound = row["bound"]
+        of = {"contractId": bound[3]} if job is None and bound is not None else {}
+        of = {"jobId": job.public_id} if job is not None else of
+        metadata = checkout_metadata(payment, of, row["buyer"], row["seller"])
     situation = Situation(
         payment=payment,
         bound=contract_from(bound, row["bound_terms"]) if bound is not None else None,
@@ -195,12 +196,15 @@ async def load_session(
 
 
 def checkout_metadata(
-    payment: Payment, job: PublicId, buyer: PublicId, seller: PublicId
+    payment: Payment, of: dict[str, str], buyer: PublicId, seller: PublicId
 ) -> dict[str, str]:
-    """What goes with a checkout to the provider, and comes back in its events (spec 3.2)."""
+    """What goes with a checkout to the provider, and comes back in its events (spec 3.2).
+
+    `of` names the job or, without one, the contract.
+    """
     return {
         "paymentId": payment.public_id,
-        "jobId": job,
+        **of,
         "clientId": buyer,
         "freelancerId": seller,
     }

@@ -1,0 +1,115 @@
+"""Checkout sessions at the provider: asking for one, closing one that is over.
+
+The payment is stored before the provider is called and its public id is the provider's
+idempotency key, so a call that timed out, or ten at once, make one session.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from earnest.actions.core import Core
+from earnest.domain.change import Change
+from earnest.domain.hiring import payment_change
+from earnest.domain.party import Actor
+from earnest.domain.payment import Payment, PaymentState
+from earnest.errors import ProviderError, ProviderPermanent, Unavailable
+from earnest.ids import Ids
+from earnest.providers.base import CheckoutRequest, CheckoutSession, CheckoutState
+from earnest.store.commit import Commit
+
+
+class ProviderUnavailable(Unavailable):
+    """The payment provider cannot be reached right now. Nothing was charged; try again."""
+
+
+class ProviderRefused(Unavailable):
+    """The payment provider did not accept this payment. Nothing was charged; try again."""
+
+
+class Urls(msgspec.Struct, frozen=True):
+    """Where the provider's page sends the payer back to."""
+
+    success: str
+    cancel: str
+
+
+async def ask(
+    core: Core,
+    actor: Actor,
+    payment: Payment,
+    now: datetime,
+    *,
+    title: str,
+    metadata: dict[str, str],
+    urls: Urls,
+    expires_in_seconds: int,
+) -> CheckoutSession:
+    """The provider's session for `payment`; asking again with the same payment is the same.
+
+    Raises ProviderUnavailable; ProviderRefused, and then the payment is closed: asking again with
+    it would be refused again (its title may have changed since an answer was lost), so the next
+    request starts a new one.
+    """
+    request = CheckoutRequest(
+        idempotency_key=payment.public_id,
+        amount_minor=payment.amount_minor,
+        currency=payment.currency,
+        title=title,
+        metadata=metadata,
+        success_url=urls.success,
+        cancel_url=urls.cancel,
+        expires_in_seconds=expires_in_seconds,
+    )
+    try:
+        return await core.provider.create_checkout(request)
+    except ProviderPermanent as error:
+        await close(core, actor, payment, now, PaymentState.FAILED)
+        raise ProviderRefused from error
+    except ProviderError as error:
+        raise ProviderUnavailable from error
+
+
+def opened(
+    payment: Payment, session: CheckoutSession, actor: Actor, now: datetime, ids: Ids
+) -> Change:
+    """The payment can be paid at `session`."""
+    return payment_change(
+        payment,
+        "payment.opened",
+        actor,
+        now,
+        ids,
+        {"session": session.id, "amount_minor": payment.amount_minor},
+        state=PaymentState.OPEN,
+        session_id=session.id,
+        session_url=session.url,
+        session_expires_at=session.expires_at,
+    )
+
+
+async def is_over(core: Core, actor: Actor, payment: Payment, now: datetime) -> bool:
+    """Whether the session is over, as the provider says; then the payment is closed.
+
+    Its event may be late or lost. A session that was paid after all is left to its event.
+    """
+    ends_at = payment.session_expires_at
+    if payment.session_id is None or ends_at is None or now < ends_at:
+        return False
+    try:
+        status = await core.provider.find_checkout(payment.session_id)
+    except ProviderError as error:
+        raise ProviderUnavailable from error
+    if status is None or status.state is not CheckoutState.EXPIRED:
+        return False
+    await close(core, actor, payment, now, PaymentState.EXPIRED)
+    return True
+
+
+async def close(
+    core: Core, actor: Actor, payment: Payment, now: datetime, state: PaymentState
+) -> None:
+    """`payment` is not payable any more, unless somebody was faster to say what became of it."""
+    ids = await core.keys.ids()
+    over = payment_change(payment, f"payment.{state}", actor, now, ids, {}, state=state)
+    await core.door.commit(Commit(over))
