@@ -34,6 +34,7 @@ from earnest.partner import contracts as partner_contracts
 from earnest.partner import envelope, token
 from earnest.partner import money as partner_money
 from earnest.partner import users as partner_users
+from earnest.partner import webhook_history, webhooks
 from earnest.partner.tokens import PartnerTokens, jwks
 from earnest.providers.kyc import SandboxKyc
 from earnest.providers.sandbox import SandboxProvider
@@ -114,6 +115,8 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         token.connect_token,
         jwks,
         partner_users.router,
+        webhooks.router,
+        webhook_history.router,
         onboarding.router,
         sandbox_pages.static_router(),
     ]

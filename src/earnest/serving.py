@@ -28,6 +28,7 @@ from litestar.datastructures import State
 from earnest import logs
 from earnest.app import build_app, build_core
 from earnest.hooks.payments import EVENT_BYTES_MAX
+from earnest.outbound.sender import IDLE_LINES_MAX
 from earnest.providers.sandbox import SandboxProvider
 from earnest.settings import Settings
 from earnest.store.db import Pool
@@ -37,6 +38,7 @@ from earnest.web.metrics import Metrics, share
 from earnest.web.origins import origin_of
 from earnest.worker import loop as worker_loop
 from earnest.worker.chores import chores_of
+from earnest.worker.deliveries import ALL_IN_FLIGHT_MAX
 
 DRAIN_SECONDS_MAX = 8
 ORPHANED = 70
@@ -45,6 +47,8 @@ LISTEN_BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 20
 # What a process needs besides its HTTP connections: database, mail, provider, files.
 OTHER_FILES_MAX = 512
+# The worker's connections to webhooks: on the wire, and idle ones that it may use again.
+CONNECTIONS_OUT_MAX = ALL_IN_FLIGHT_MAX + IDLE_LINES_MAX
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -126,13 +130,15 @@ def hosts_of(settings: Settings) -> frozenset[bytes]:
 
 async def run_worker(settings: Settings, metrics: Metrics) -> None:
     """The worker's chores until SIGTERM or SIGINT; then finish what runs."""
+    _allow_files(CONNECTIONS_OUT_MAX + OTHER_FILES_MAX)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     pool = _pool(settings, metrics, "earnest worker")
     core = build_core(settings, pool, metrics)
     try:
-        await worker_loop.run(chores_of(settings, core), stopping, metrics.chore)
+        chores = chores_of(settings, core, metrics.webhook)
+        await worker_loop.run(chores, stopping, metrics.chore)
     finally:
         if isinstance(core.provider, SandboxProvider):
             await core.provider.close()

@@ -60,7 +60,7 @@ CREATE FUNCTION due_deliveries(
 ) RETURNS TABLE (
     id uuid, endpoint_id uuid, business_id integer, series smallint, attempts smallint,
     type text, body bytea, created_at timestamptz, url text, secret bytea, old_secret bytea,
-    failed_attempts integer, before_id uuid, before_at timestamptz, due_at timestamptz,
+    failed_attempts integer, before_id uuid, before_at timestamptz,
     contract_id bigint, event_key bigint, event_body text, recorded_at timestamptz,
     number text, amount_minor bigint, currency text, terms text, now timestamptz
 )
@@ -76,7 +76,7 @@ BEGIN
     SELECT
         d.id, d.endpoint_id, d.business_id, d.series, d.attempts, d.type, d.body, d.created_at,
         w.url, w.secret, CASE WHEN w.old_secret_until > business_now() THEN w.old_secret END,
-        w.failed_attempts, b.id, b.next_attempt_at, d.next_attempt_at, d.contract_id, e.id, e.body,
+        w.failed_attempts, b.id, b.next_attempt_at, d.contract_id, e.id, e.body,
         e.recorded_at, c.number, c.amount_minor, c.currency, t.terms, business_now()
     FROM unnest(endpoints, rooms) AS q (endpoint_id, room)
     INNER JOIN webhook_endpoint AS w ON q.endpoint_id = w.id
@@ -162,14 +162,18 @@ BEGIN
         RETURNING
             d.endpoint_id, d.contract_id, d.seq, d.state, d.next_attempt_at, t.position, t.verdict,
             t.is_success, t.url, t.created_at
-    ), parked AS (
-        -- What follows in the contract is not due before this is again.
-        UPDATE delivery AS d SET next_attempt_at = m.next_attempt_at
+    ), followed AS (
+        -- What follows in the contract is not due before this is again, and at once if it never is.
+        UPDATE delivery AS d
+        SET next_attempt_at = coalesce(m.next_attempt_at, business_now())
         FROM moved AS m
         WHERE
-            m.state = 'pending' AND d.state = 'pending' AND d.contract_id = m.contract_id
-            AND d.seq > m.seq AND d.endpoint_id = m.endpoint_id
-            AND d.next_attempt_at < m.next_attempt_at
+            d.state = 'pending' AND d.contract_id = m.contract_id AND d.seq > m.seq
+            AND d.endpoint_id = m.endpoint_id
+            AND CASE
+                WHEN m.state = 'pending' THEN d.next_attempt_at < m.next_attempt_at
+                ELSE d.attempts = 0 AND d.next_attempt_at > business_now()
+            END
     ), heard AS (
         SELECT
             m.*,

@@ -44,6 +44,17 @@ WITH money AS (
         coalesce(extract(EPOCH FROM business_now() - min(o.next_attempt_at)), 0)::float8
     FROM sandbox.outbox AS o
     WHERE o.next_attempt_at <= business_now()
+    UNION ALL
+    SELECT
+        'webhooks', coalesce(sum(d.due), 0)::bigint,
+        coalesce(extract(EPOCH FROM business_now() - min(d.oldest)), 0)::float8
+    FROM webhook_endpoint AS w
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS due, min(i.next_attempt_at) AS oldest
+        FROM delivery AS i
+        WHERE i.state = 'pending' AND i.endpoint_id = w.id AND i.next_attempt_at <= business_now()
+    ) AS d
+    WHERE w.is_active AND w.deleted_at IS NULL
 ), connections AS (
     SELECT a.application_name, coalesce(a.state, 'unknown') AS state, count(*) AS count
     FROM pg_catalog.pg_stat_activity AS a

@@ -29,6 +29,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from earnest import __version__
+from earnest.domain.delivery import Verdict
 from earnest.domain.money import CURRENCY_BY_NUMERIC
 from earnest.errors import EarnestError, OutcomeUnknown
 from earnest.store import figures
@@ -113,6 +114,18 @@ class Metrics:
             registry=own,
             multiprocess_mode="mostrecent",
         )
+        self._webhooks = Counter(
+            "earnest_webhook_attempts_total",
+            "Attempts to deliver a webhook: succeeded, retry, or why it failed for good.",
+            ["outcome"],
+            registry=own,
+        )
+        self._webhook_seconds = Histogram(
+            "earnest_webhook_attempt_duration_seconds",
+            "From the beginning of an attempt until its outcome is known.",
+            registry=own,
+            buckets=(*SECONDS, 30.0),
+        )
         self._outcomes = {
             name: self._commits.labels(name)
             for name in ("written", "conflict", "refused", "unknown")
@@ -148,6 +161,11 @@ class Metrics:
         self._chores.labels(name, "failed" if failed else "done").inc()
         if not failed:
             self._chore_done.labels(name).set_to_current_time()
+
+    def webhook(self, verdict: Verdict, seconds: float) -> None:
+        """The worker's report of one attempt."""
+        self._webhooks.labels(verdict).inc()
+        self._webhook_seconds.observe(seconds)
 
     # -- what is told -------------------------------------------------------------------------
 

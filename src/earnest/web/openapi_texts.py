@@ -88,6 +88,7 @@ TAGS = {
     "Categories and skills": "What jobs and profiles are sorted by.",
     "Partner contracts": "For platforms of their own: contracts between their people.",
     "Partner money": "The buyer's checkout link, release, refund, and the proof of it all.",
+    "Partner webhooks": "Where a platform hears of its events, and what became of each.",
     "Sandbox": "Not in production: the mailbox and the clock of the sandbox.",
     "Operating": "What those who run the server ask it.",
 }
@@ -206,6 +207,11 @@ QUERY: Description = {
         "description": "Country code and number, 8 to 15 digits.",
         "required": True,
         "schema": {"type": "string", "pattern": r"\A[1-9][0-9]{7,14}\Z"},
+    },
+    "event": {"description": "Only those of this type.", "schema": {"type": "string"}},
+    "contractId": {
+        "description": "Only those of this contract.",
+        "schema": {"type": "string", "pattern": r"\ACNT-[0-9]{4}-[0-9]{8}\Z"},
     },
     "to": {
         "description": "Whose letters.",

@@ -1,15 +1,24 @@
 """What the worker does: one **chore** each for the provider, the mail, the ledger and the broom.
 
 Invariant: what is due is read from the database with the clock it belongs to, at every turn; no
-chore remembers a time or an offset, so it follows the sandbox clock within about a second.
+chore decides by a time that it remembers, so all follow the sandbox clock within a second or so.
 """
 
 from earnest.actions.core import Core
 from earnest.partner.signing import SigningKeys
 from earnest.providers.sandbox import SandboxProvider
 from earnest.settings import Settings
-from earnest.store import accounts, books, idempotency, limits, password_resets, sessions
+from earnest.store import (
+    accounts,
+    books,
+    deliveries,
+    idempotency,
+    limits,
+    password_resets,
+    sessions,
+)
 from earnest.store.db import Pool
+from earnest.worker.deliveries import LOOK_SECONDS, Deliveries, Observe
 from earnest.worker.loop import Chore
 from earnest.worker.mail import send_due
 
@@ -19,10 +28,17 @@ PURGE_SECONDS = 60
 ROTATE_SECONDS = 600
 
 
-def chores_of(settings: Settings, core: Core) -> list[Chore]:
-    """All chores of one worker with these settings."""
+def chores_of(
+    settings: Settings,
+    core: Core,
+    observe_attempt: Observe = lambda _verdict, _seconds: None,
+) -> list[Chore]:
+    """All chores of one worker with these settings. `observe_attempt` hears of webhooks out."""
     pool, provider = core.pool, core.provider
+    webhooks = Deliveries(core, settings, observe=observe_attempt)
     chores = [
+        Chore("deliver webhooks", LOOK_SECONDS, webhooks.turn, webhooks.finish),
+        Chore("expire webhooks", DUE_SECONDS, lambda: expire_webhooks(pool)),
         Chore("send mail", DUE_SECONDS, lambda: send_due(pool, settings)),
         Chore("roll the ledger up", ROLL_UP_SECONDS, lambda: roll_up(pool)),
         Chore("purge replies", PURGE_SECONDS, lambda: purge_replies(pool)),
@@ -44,6 +60,12 @@ async def roll_up(pool: Pool) -> int:
         if await books.has_tail(conn):
             await books.roll_up(conn)
     return 0
+
+
+async def expire_webhooks(pool: Pool) -> int:
+    """Fail one batch of deliveries that nobody will receive any more; how many."""
+    async with pool.connection() as conn:
+        return await deliveries.expire(conn)
 
 
 async def purge_replies(pool: Pool) -> int:

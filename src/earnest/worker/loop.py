@@ -18,13 +18,19 @@ BACKOFF_SECONDS_MAX = 60
 DRAIN_SECONDS_MAX = 8  # the supervisor waits 12
 
 
+async def nothing() -> None:
+    """What most chores leave to be finished."""
+
+
 class Chore(msgspec.Struct, frozen=True):
     """Something to do every so often. `do` returns how much it did: after anything, more may
-    be waiting and it is called again at once; after nothing, `every_seconds` later."""
+    be waiting and it is called again at once; after nothing, `every_seconds` later. `finish` is
+    called once, after the last time."""
 
     name: str
     every_seconds: float
     do: Callable[[], Awaitable[int]]
+    finish: Callable[[], Awaitable[None]] = nothing
 
 
 class Observe(Protocol):
@@ -68,6 +74,10 @@ async def _repeat(chore: Chore, stopping: asyncio.Event, observe: Observe | None
             failures = min(failures + 1, 16)
             log.exception("%s failed, next try in %g s", chore.name, pause_seconds)
         await _pause(pause_seconds, stopping)
+    try:
+        await chore.finish()
+    except Exception:
+        log.exception("%s did not end well", chore.name)
 
 
 async def _pause(seconds: float, stopping: asyncio.Event) -> None:
