@@ -4,6 +4,7 @@ import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -13,7 +14,8 @@ from earnest.actions.accounts import Gate
 from earnest.actions.core import Core
 from earnest.actions.onboarding import Desk
 from earnest.actions.passwords import Passwords
-from earnest.checkout import onboarding, pages
+from earnest.checkout import onboarding, order, pages
+from earnest.checkout.payer import session_behind
 from earnest.hooks.payments import webhook
 from earnest.marketplace import (
     applications,
@@ -31,10 +33,9 @@ from earnest.marketplace import (
     wallet,
 )
 from earnest.partner import contracts as partner_contracts
-from earnest.partner import envelope, token
+from earnest.partner import envelope, token, webhook_history, webhooks
 from earnest.partner import money as partner_money
 from earnest.partner import users as partner_users
-from earnest.partner import webhook_history, webhooks
 from earnest.partner.tokens import PartnerTokens, jwks
 from earnest.providers.kyc import SandboxKyc
 from earnest.providers.sandbox import SandboxProvider
@@ -62,7 +63,12 @@ from earnest.web.wire import WireResponse
 SANDBOX_ACCOUNT = 1
 """The row of table provider_account."""
 
-FORMS = (("/apps/", envelope.refuse), ("/connect/", token.refuse), ("/onboarding", pages.refuse))
+FORMS = (
+    ("/apps/", envelope.refuse),
+    ("/connect/", token.refuse),
+    ("/onboarding", pages.refuse),
+    ("/checkout", pages.refuse),
+)
 """Which faces say in a form of their own what they refuse, by the beginning of their paths."""
 
 
@@ -118,6 +124,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         webhooks.router,
         webhook_history.router,
         onboarding.router,
+        order.router,
         sandbox_pages.static_router(),
     ]
     if not settings.is_production:
@@ -212,6 +219,7 @@ def build_desk(settings: Settings, core: Core, limits: Limits) -> Desk:
 def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metrics) -> State:
     """What handlers find in `request.app.state`."""
     code_key = derive_key(settings.secret_key, "one-time-code")
+    links = Links(derive_key(settings.secret_key, "links"))
     limits = Limits(core.pool, derive_key(settings.secret_key, "limits"))
     return State(
         {
@@ -222,7 +230,8 @@ def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metric
             "pool": core.pool,
             "provider": core.provider,
             "sealer": core.sealer,
-            "links": Links(derive_key(settings.secret_key, "links")),
+            "links": links,
+            "session_behind": partial(session_behind, core, links, settings.public_url),
             "forms": FORMS,
             "webhook_secrets": (sandbox_webhook_secret(settings),),
             "passwords": passwords,

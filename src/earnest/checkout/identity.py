@@ -4,8 +4,8 @@
     page = await take_step(request, member, business_name, action)
 
 Each is a page, or None when there is nothing (more) to show: all steps are done, or one was just
-taken and the caller leads on. Invariants: what a person typed is sent back only if it is a name;
-of what is known already, a page shows the end.
+taken and the caller leads on. Invariants: of what a person typed only names and yes or no are sent
+back; of a number that is known already a page shows the end, of a bank account also its bank.
 """
 
 from collections.abc import Mapping

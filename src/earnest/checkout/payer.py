@@ -1,0 +1,40 @@
+"""The payer as one call (sandbox only): which of the provider's sessions a checkout token opens."""
+
+from earnest.actions.checkout import find, open_session
+from earnest.actions.checkout_sessions import Urls
+from earnest.actions.core import Core
+from earnest.domain.payment import PAYABLE
+from earnest.errors import Refused
+from earnest.web.links import LinkExpired, LinkKind, Links, LinkUnknown
+
+
+class CheckoutOver(Refused):
+    """This checkout link has expired: ask for a new one."""
+
+
+async def session_behind(core: Core, links: Links, public_url: str, name: str) -> str:
+    """The session that `name`, a checkout token or a session's own id, leads to.
+
+    A token opens one where there is none that can be paid, as the checkout page would. Raises
+    CheckoutOver and what `open_session` raises.
+    """
+    try:
+        link = links.peek(name)
+    except LinkUnknown:
+        return name
+    if link.kind is not LinkKind.CHECKOUT:
+        return name
+    found = await find(core, link.business, link.subject)
+    try:
+        links.read(name, LinkKind.CHECKOUT, found.now)
+    except LinkExpired:
+        raise CheckoutOver from None
+    payment = found.payment
+    if found.contract.funded and payment is not None and payment.session_id is not None:
+        return payment.session_id  # told again: the provider says whether that changes anything
+    if payment is None or payment.state not in PAYABLE or payment.session_id is None:
+        base = public_url.rstrip("/")
+        urls = Urls(f"{base}/checkout/return?token={name}", f"{base}/checkout?token={name}")
+        payment = await open_session(core, link.business, link.subject, urls)
+    assert payment.session_id is not None
+    return payment.session_id
