@@ -38,6 +38,10 @@ class NotRequested(Refused):
     """This refund does not wait for an approval."""
 
 
+class NotFailed(Refused):
+    """This refund has not failed."""
+
+
 def request(
     contract: Contract,
     business: Business,
@@ -210,6 +214,18 @@ def decline(
     after, events = record(after, actor, now, ids, told)
     declined = next_refund(refund, after.commit_id, now, state=RefundState.DECLINED)
     return msgspec.structs.replace(of_contract(after, events), refund=declined)
+
+
+def retry(refund: Refund, actor: Actor, now: datetime, ids: Ids) -> Change:
+    """An admin has mended what was wrong: the provider is asked again."""
+    if actor.role is not Role.ADMIN:
+        raise WrongRole
+    if refund.state is not RefundState.FAILED:
+        raise NotFailed
+    # A refusal may have been of a refund that exists all the same: it is looked up first.
+    return step_alone(
+        refund, "refund.retried", actor, now, ids, state=RefundState.UNKNOWN, due_at=now
+    )
 
 
 def step_alone(

@@ -56,5 +56,23 @@ CREATE TABLE sandbox.outbox (
 
 CREATE INDEX outbox_due_idx ON sandbox.outbox (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
+-- Money given back to payers; never more of a payment than was paid.
+CREATE TABLE sandbox.refund (
+    id text NOT NULL,
+    idempotency_key text NOT NULL,
+    request_hash bytea NOT NULL,
+    payment_id text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    created_at timestamptz NOT NULL,
+    CONSTRAINT refund_pkey PRIMARY KEY (id),
+    CONSTRAINT refund_idempotency_key_key UNIQUE (idempotency_key),
+    CONSTRAINT refund_payment_id_fkey FOREIGN KEY (payment_id)
+    REFERENCES sandbox.session (payment_id),
+    CONSTRAINT refund_amount_minor_check CHECK (amount_minor > 0)
+);
+CREATE INDEX refund_payment_id_idx ON sandbox.refund (payment_id);
+
 GRANT USAGE ON SCHEMA sandbox TO earnest_app;
 GRANT SELECT, INSERT, UPDATE ON sandbox.session, sandbox.outbox TO earnest_app;
+GRANT SELECT, INSERT ON sandbox.refund TO earnest_app;

@@ -5,7 +5,7 @@ A **checkout session** is a page of the provider's where a payer pays one amount
 money is booked because a call returned or a browser came back; only an event, or a
 session that was looked up, says "paid".
 
-The interface holds what the product uses today, taking money in. Refunds and payouts join
+The interface holds what the product uses today: taking money in and giving it back. Payouts join
 it together with the code that calls them.
 """
 
@@ -80,6 +80,36 @@ class CheckoutStatus(msgspec.Struct, frozen=True):
     metadata: dict[str, str]
 
 
+class RefundRequest(msgspec.Struct, frozen=True):
+    """Money of one captured payment to give back to who paid it. `payment_id` is the provider's.
+
+    `idempotency_key` is our own id of the refund: the same key is the same refund.
+    """
+
+    idempotency_key: str
+    payment_id: str
+    amount_minor: int
+    currency: str
+    metadata: dict[str, str]
+
+
+class ProviderRefundState(StrEnum):
+    """PENDING: accepted, and not yet done; for ever succeeded or failed."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class ProviderRefund(msgspec.Struct, frozen=True):
+    """A refund as the provider knows it now."""
+
+    id: str
+    state: ProviderRefundState
+    amount_minor: int
+    currency: str
+
+
 class Provider(Protocol):
     """A payment provider. Every method raises ProviderTransient when nothing happened and a
     repetition may help, ProviderUnknown when it may have happened: look it up."""
@@ -99,6 +129,18 @@ class Provider(Protocol):
     async def expire_checkout(self, session_id: str) -> None:
         """Close an open session: nobody can pay on it afterwards. Once is enough, twice is
         harmless. Raises ProviderPermanent if it is not open any more, or unknown."""
+        ...
+
+    async def create_refund(self, request: RefundRequest) -> ProviderRefund:
+        """The refund of `request.idempotency_key`, begun now unless it exists.
+
+        Raises ProviderPermanent when the request is refused (an unknown payment, more than is left
+        of it), or when the key was used for another request.
+        """
+        ...
+
+    async def find_refund(self, idempotency_key: str) -> ProviderRefund | None:
+        """How the refund stands, None if the provider does not know it."""
         ...
 
 

@@ -26,9 +26,17 @@ import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
 from earnest.errors import Conflict, InvalidField, NotFound, ProviderPermanent
+from earnest.providers import sandbox_refunds, signature
 from earnest.providers import sandbox_rules as rules
-from earnest.providers import signature
-from earnest.providers.base import CheckoutRequest, CheckoutSession, CheckoutState, CheckoutStatus
+from earnest.providers import sandbox_statements as sql
+from earnest.providers.base import (
+    CheckoutRequest,
+    CheckoutSession,
+    CheckoutState,
+    CheckoutStatus,
+    ProviderRefund,
+    RefundRequest,
+)
 from earnest.providers.sandbox_rules import Outcome, Session
 
 ANSWER_WITHIN_SECONDS = 10
@@ -39,96 +47,6 @@ EXPIRIES_MAX = 100
 _SESSION_ID = re.compile(r"cs_test_[A-Za-z0-9_-]{43}")
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-
-INSERT_SESSION = """
-INSERT INTO sandbox.session (
-    id, idempotency_key, request_hash, title, amount_minor, currency, metadata,
-    success_url, cancel_url, state, created_at, expires_at
-)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10, $11)
-ON CONFLICT (idempotency_key) DO NOTHING
-"""
-
-FIND_BY_KEY = """
-SELECT id, request_hash, expires_at FROM sandbox.session WHERE idempotency_key = $1
-"""
-
-FIND_SESSION = """
-SELECT
-    id, title, amount_minor, currency, metadata, success_url, cancel_url, state, payment_id,
-    created_at, expires_at
-FROM sandbox.session
-WHERE id = $1
-"""
-
-# The row lock makes the steps of one session follow each other.
-LOCK_SESSION = """
-SELECT
-    id, title, amount_minor, currency, metadata, success_url, cancel_url, state, payment_id,
-    created_at, expires_at
-FROM sandbox.session
-WHERE id = $1
-FOR UPDATE
-"""
-
-LOCK_EXPIRED = """
-SELECT id
-FROM sandbox.session
-WHERE state = 'open' AND expires_at <= $1
-ORDER BY expires_at
-LIMIT $2
-FOR UPDATE SKIP LOCKED
-"""
-
-STEP_SESSION = """
-UPDATE sandbox.session SET state = $2, payment_id = $3 WHERE id = $1
-"""
-
-INSERT_EVENT = """
-INSERT INTO sandbox.outbox (
-    id, session_id, type, body, attempts, next_attempt_at, leased_until, created_at, last_answer
-)
-VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7), $6, '')
-"""
-
-LAST_EVENT = """
-SELECT id, body, attempts, created_at, delivered_at
-FROM sandbox.outbox
-WHERE session_id = $1
-ORDER BY position DESC
-LIMIT 1
-"""
-
-CLAIM_EVENT = """
-UPDATE sandbox.outbox
-SET attempts = attempts + 1, leased_until = now() + make_interval(secs => $2)
-WHERE id = $1 AND delivered_at IS NULL AND leased_until <= now()
-RETURNING id, body, attempts, created_at
-"""
-
-# SKIP LOCKED: two workers never wait for each other. The lease, not a transaction, keeps
-# an event to one worker while it is on the wire.
-CLAIM_DUE = """
-WITH due AS MATERIALIZED (
-    SELECT id
-    FROM sandbox.outbox
-    WHERE next_attempt_at <= $1 AND leased_until <= now()
-    ORDER BY next_attempt_at, position
-    LIMIT $2
-    FOR UPDATE SKIP LOCKED
-)
-UPDATE sandbox.outbox AS o
-SET attempts = o.attempts + 1, leased_until = now() + make_interval(secs => $3)
-FROM due
-WHERE o.id = due.id
-RETURNING o.id, o.body, o.attempts, o.created_at
-"""
-
-RECORD_ANSWER = """
-UPDATE sandbox.outbox
-SET delivered_at = $2, next_attempt_at = $3, last_answer = $4, leased_until = now()
-WHERE id = $1 AND delivered_at IS NULL
-"""
 
 
 class Connections(Protocol):
@@ -201,7 +119,7 @@ class SandboxProvider:
         session_id = f"cs_test_{secrets.token_urlsafe(32)}"
         async with self._pool.connection() as connection:
             await connection.execute(
-                INSERT_SESSION,
+                sql.INSERT_SESSION,
                 session_id,
                 request.idempotency_key,
                 request_hash,
@@ -214,7 +132,7 @@ class SandboxProvider:
                 now,
                 now + timedelta(seconds=request.expires_in_seconds),
             )
-            row = await connection.fetchrow(FIND_BY_KEY, request.idempotency_key)
+            row = await connection.fetchrow(sql.FIND_BY_KEY, request.idempotency_key)
         assert row is not None
         if row["request_hash"] != request_hash:
             raise ProviderPermanent("This idempotency key was used for another checkout session.")
@@ -231,7 +149,7 @@ class SandboxProvider:
         session = None
         if _SESSION_ID.fullmatch(session_id):
             async with self._pool.connection() as connection:
-                session = _read(await connection.fetchrow(FIND_SESSION, session_id))
+                session = _read(await connection.fetchrow(sql.FIND_SESSION, session_id))
         if session is None:
             return None
         state = session.state
@@ -254,6 +172,17 @@ class SandboxProvider:
         except (Conflict, NotFound) as error:
             raise ProviderPermanent(error.message) from error
 
+    async def create_refund(self, request: RefundRequest) -> ProviderRefund:
+        """See `Provider.create_refund`; the money is back at once."""
+        now = await self.clock()
+        async with self._pool.connection() as connection:
+            return await sandbox_refunds.create(connection, request, now)
+
+    async def find_refund(self, idempotency_key: str) -> ProviderRefund | None:
+        """See `Provider.find_refund`."""
+        async with self._pool.connection() as connection:
+            return await sandbox_refunds.find(connection, idempotency_key)
+
     async def complete(self, session_id: str, outcome: str) -> Completion:
         """Let the payer of `session_id` end it, and deliver the event once before returning.
 
@@ -274,9 +203,9 @@ class SandboxProvider:
         """Expire open sessions whose time is over, at most 100 a call. Returns how many."""
         now = await self.clock()
         async with self._pool.connection() as connection, connection.transaction():
-            rows = await connection.fetch(LOCK_EXPIRED, now, EXPIRIES_MAX)
+            rows = await connection.fetch(sql.LOCK_EXPIRED, now, EXPIRIES_MAX)
             for row in rows:
-                session = _read(await connection.fetchrow(LOCK_SESSION, row["id"]))
+                session = _read(await connection.fetchrow(sql.LOCK_SESSION, row["id"]))
                 assert session is not None
                 await self._store_step(connection, session, Outcome.EXPIRED, now, leased=False)
         return len(rows)
@@ -285,7 +214,9 @@ class SandboxProvider:
         """Attempt the events that are due, at most `limit` (50) at once. Returns how many."""
         now = await self.clock()
         async with self._pool.connection() as connection:
-            rows = await connection.fetch(CLAIM_DUE, now, min(limit, DELIVERIES_MAX), LEASE_SECONDS)
+            rows = await connection.fetch(
+                sql.CLAIM_DUE, now, min(limit, DELIVERIES_MAX), LEASE_SECONDS
+            )
         await asyncio.gather(*(self._deliver(_letter(row)) for row in rows))
         return len(rows)
 
@@ -297,17 +228,17 @@ class SandboxProvider:
             raise NotFound("There is no such checkout session.")
         now = await self.clock()
         async with self._pool.connection() as connection, connection.transaction():
-            session = _read(await connection.fetchrow(LOCK_SESSION, session_id))
+            session = _read(await connection.fetchrow(sql.LOCK_SESSION, session_id))
             if session is None:
                 raise NotFound("There is no such checkout session.")
             if session.state is not rules.AFTER[outcome]:
                 letter = await self._store_step(connection, session, outcome, now, leased)
                 return letter, False
-            last = await connection.fetchrow(LAST_EVENT, session_id)
+            last = await connection.fetchrow(sql.LAST_EVENT, session_id)
             assert last is not None
             if not leased or last["delivered_at"] is not None:
                 return None, last["delivered_at"] is not None
-            claimed = await connection.fetchrow(CLAIM_EVENT, last["id"], LEASE_SECONDS)
+            claimed = await connection.fetchrow(sql.CLAIM_EVENT, last["id"], LEASE_SECONDS)
             return (_letter(claimed) if claimed else None), False
 
     async def _store_step(
@@ -326,9 +257,9 @@ class SandboxProvider:
         after = msgspec.structs.replace(session, state=state, payment_id=payment_id)
         event_id = f"evt_test_{secrets.token_urlsafe(24)}"
         letter = _Letter(event_id, rules.event_body(event_id, type_, after, now), int(leased), now)
-        await connection.execute(STEP_SESSION, session.id, state, payment_id)
+        await connection.execute(sql.STEP_SESSION, session.id, state, payment_id)
         await connection.execute(
-            INSERT_EVENT,
+            sql.INSERT_EVENT,
             event_id,
             session.id,
             type_,
@@ -345,7 +276,7 @@ class SandboxProvider:
         now = await self.clock()
         async with self._pool.connection() as connection:
             await connection.execute(
-                RECORD_ANSWER,
+                sql.RECORD_ANSWER,
                 letter.id,
                 now if delivered else None,
                 None

@@ -21,7 +21,7 @@ from litestar.static_files import create_static_files_router
 
 from earnest.checkout.pages import FORM_BYTES_MAX, form_of, go, language_of, link, show
 from earnest.checkout.wording import wording
-from earnest.errors import Conflict, NotFound, Refused
+from earnest.errors import Conflict, NotFound, Refused, Unavailable
 from earnest.providers.base import CheckoutState
 from earnest.providers.sandbox import Completion, HostedPage, SandboxProvider
 from earnest.providers.sandbox_rules import Outcome
@@ -183,16 +183,17 @@ class Payer(msgspec.Struct):
     status_code=200,
     request_class=EarnestRequest,
     include_in_schema=True,
-    refuses=(NotFound, Conflict, Refused),
+    refuses=(NotFound, Conflict, Refused, Unavailable),
     operation_id="complete_checkout",
     tags=["Sandbox"],
 )
 async def complete(session_id: FromPath[str], data: JSONBody[Payer], state: State) -> Completion:
-    """Be the payer. `delivered`: the event has reached the webhook before this answer.
+    """Be the payer of a session, or of the contract that a partner's checkout token is for.
 
-    Raises what the guard and `SandboxProvider.complete` raise.
+    `delivered`: the event has reached the webhook before this answer.
     """
-    return await _provider(state).complete(session_id, data.outcome)
+    session = await state.session_behind(session_id)
+    return await _provider(state).complete(session, data.outcome)
 
 
 # -- reading --------------------------------------------------------------------------------
