@@ -2,10 +2,11 @@
 
 visit = await Visit.begin(broker, browser)
 await visit.through(Step.BANK_ACCOUNT)          up to that page
-answer = await visit.send(iban=..., bic=...)    its form
+answer = await visit.send(BANK_ACCOUNT)      its form
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -44,7 +45,7 @@ class Visit(msgspec.Struct):
     async def look(self) -> httpx.Response:
         return await self.browser.get(self.url)
 
-    async def send(self, step: Step | None = None, **fields: str) -> httpx.Response:
+    async def send(self, fields: Mapping[str, str], step: Step | None = None) -> httpx.Response:
         """The form of the present page, or of `step`; a redirect of ours is followed."""
         shown = step or await self.step()
         answer = await self.browser.post(self.url, data={"step": str(shown), **fields})
@@ -74,15 +75,14 @@ class Visit(msgspec.Struct):
         for step in Step:
             if step is until:
                 return
-            match step:
-                case Step.PERSON:
-                    answer = await self.send(step, **PERSON)
-                case Step.QUESTIONS:
-                    answer = await self.send(step, **ANSWERS)
-                case Step.CODE:
-                    answer = await self.send(step, code=await self.code())
-                case Step.BANK_ACCOUNT:
-                    answer = await self.send(step, **BANK_ACCOUNT)
+            form: Mapping[str, str] = PERSON
+            if step is Step.QUESTIONS:
+                form = ANSWERS
+            elif step is Step.CODE:
+                form = {"code": await self.code()}
+            elif step is Step.BANK_ACCOUNT:
+                form = BANK_ACCOUNT
+            answer = await self.send(form, step)
             assert answer.status_code == 303, answer.text
 
     async def standing(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Admins only. A block works from the next request on: every load brings the calle
 money of a blocked person stays where it is.
 """
 
-import hmac
 from typing import Any
 
 import asyncpg
@@ -35,7 +34,7 @@ from earnest.store.people import Status
 from earnest.web.address import address_of
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
-from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.idempotency import carry_out, keyed, once, reply, respond
 from earnest.web.wire import instant
 
 
@@ -85,11 +84,7 @@ async def create_admin(request: EarnestRequest, data: JSONBody[NewAdmin]) -> Res
         raise InvalidField("name", "must not be empty")
     email_canonical = canonical_email(email)
     check_rule(data.password)
-    wanted = await once(request, caller)
-    if wanted is not None:
-        # The record outlives the request: its hash must not let anybody try passwords on it.
-        keyed = hmac.digest(state.code_key, wanted.request_hash, "sha256")
-        wanted = msgspec.structs.replace(wanted, request_hash=keyed)
+    wanted = keyed(await once(request, caller), state.code_key)
     password_hash = await state.passwords.hash(data.password, address_of(request))
 
     async def work(conn: asyncpg.Connection) -> Any:

@@ -21,7 +21,7 @@ from earnest.store import businesses, clock, kyc, parties
 from earnest.store.idempotency import Reply
 from earnest.store.kyc import Known
 from earnest.web.auth import actor, only, signed_in
-from earnest.web.idempotency import carry_out, once, respond
+from earnest.web.idempotency import carry_out, keyed, once, respond
 from earnest.web.links import LinkKind
 from earnest.web.wire import instant
 
@@ -99,7 +99,7 @@ async def create_user(
         page = page_of(request, member, now)
         return answer(CreatedUser(member.platform_ref, page.url, page), CREATED)
 
-    wanted = await once(request, caller)
+    wanted = keyed(await once(request, caller), request.app.state.code_key)
     return respond(await carry_out(request.app.state.core, caller, wanted, work))
 
 

@@ -5,6 +5,7 @@ path, query and raw body, so the same key with anything else is refused.
 """
 
 import hashlib
+import hmac
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -58,6 +59,15 @@ async def once(
         request_hash=digest.digest(),
         moves_money=moves_money,
     )
+
+
+def keyed(wanted: Once | None, key: bytes) -> Once | None:
+    """`wanted` for a body with a secret or an identity in it: its record outlives the request, and
+    its hash must not let whoever reads it try out what the body may have said."""
+    if wanted is None:
+        return None
+    hidden = hmac.digest(key, wanted.request_hash, "sha256")
+    return msgspec.structs.replace(wanted, request_hash=hidden)
 
 
 def reply(status: int, body: msgspec.Struct) -> Reply:
