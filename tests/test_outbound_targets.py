@@ -190,6 +190,12 @@ async def test_a_sandbox_that_allows_loopback_allows_nothing_else(host: str, sch
     assert tried.dialled == []
 
 
+@pytest.mark.parametrize("port", [0, 65_536, 99_999])
+def test_loopback_has_no_more_ports_than_anybody(port: int) -> None:
+    with pytest.raises(InvalidField):
+        checked(f"http://localhost:{port}/", allow_loopback=True)
+
+
 @pytest.mark.parametrize("host", [*OWN, "127.0.0.1:9999", "localhost:8443"])
 async def test_production_never_allows_loopback(host: str) -> None:
     tried = await attempt(
@@ -303,8 +309,10 @@ def test_loopback_is_for_a_sandbox_that_allows_it_on_any_port(scheme: str, autho
 def test_a_url_may_have_2048_characters() -> None:
     url = "https://example.com/"
     assert len(checked(url + "a" * (2048 - len(url))).url) == 2048
-    with pytest.raises(InvalidField, match="at most 2048 characters"):
+    with pytest.raises(InvalidField, match="at most 2048 characters long"):
         checked(url + "a" * (2049 - len(url)))
+    with pytest.raises(InvalidField, match="at most 2048 characters when encoded"):
+        checked(url + "ü" * 1000)
 
 
 def test_the_refusal_names_the_field_as_the_caller_wrote_it() -> None:

@@ -17,7 +17,6 @@ from earnest.errors import InvalidField
 from earnest.outbound.addresses import Address, is_forbidden, is_loopback
 
 URL_CHARACTERS_MAX = 2048
-HOST_CHARACTERS_MAX = 253
 HTTPS_PORTS = (443, 8443)
 HTTP_PORTS = (80, *HTTPS_PORTS)
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -112,7 +111,7 @@ def _host_of(written: str, field: str) -> tuple[str, Address | None]:
     except (UnicodeError, ValueError):  # IDNAError and AddressValueError are these
         raise InvalidField(field, "must name a valid host") from None
     labels = host.split(".")
-    if len(host) > HOST_CHARACTERS_MAX or not all(map(_LABEL.fullmatch, labels)):
+    if not all(map(_LABEL.fullmatch, labels)):
         raise InvalidField(field, "must name a valid host, without a dot at its end")
     if not _NUMBER.fullmatch(labels[-1]):
         return host, None
