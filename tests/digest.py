@@ -21,6 +21,7 @@ NOT_BUSINESS = (
     "public.registration",
     "public.schema_migration",
     "public.session",
+    "public.signing_key",
     "sandbox.outbox",
 )
 
@@ -64,6 +65,8 @@ FROM (
     SELECT 'refresh_token ' || r::text FROM refresh_token AS r
     UNION ALL
     SELECT 'password_reset ' || p::text FROM password_reset AS p
+    UNION ALL
+    SELECT 'signing_key ' || k::text FROM signing_key AS k
     UNION ALL
     SELECT 'known_address ' || k::text FROM known_address AS k
     UNION ALL

@@ -8,13 +8,13 @@ client and a wrong secret take the same way and get the same answer.
 
 import base64
 import re
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote_plus
 
 import msgspec
 from litestar import Request, Response, post
 
-from earnest.errors import Invalid, TooMany, Unauthenticated
+from earnest.errors import Invalid, TooMany, Unauthenticated, code_of
 from earnest.partner.tokens import TOKEN_SECONDS, PartnerTokens
 from earnest.store import businesses
 from earnest.store.limits import CLIENT, CLIENT_ADDRESS, CLIENT_TOKEN, Charge
@@ -55,12 +55,12 @@ class BlockedClient(InvalidClient):
 
 
 class TokenForm(msgspec.Struct):
-    """What is sent, form-encoded. Instead of in the form, the last two may be in HTTP Basic."""
+    """A form. Id and secret may be in HTTP Basic instead."""
 
-    grant_type: str
+    grant_type: Annotated[str, msgspec.Meta(extra_json_schema={"const": GRANT_TYPE})]
     client_id: str = ""
     client_secret: str = ""
-    scope: str = ""
+    scope: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["", SCOPE]})] = ""
 
 
 class AccessToken(msgspec.Struct):
@@ -91,7 +91,8 @@ class TokenRefused(msgspec.Struct):
         BodyTooLarge,
         TooMany,
     ),
-    tags=["Partner: tokens"],
+    form=TokenForm,
+    tags=["Partner tokens"],
 )
 async def connect_token(request: EarnestRequest) -> Response[AccessToken]:
     """An access token for the partner API, good for 24 hours."""
@@ -116,24 +117,26 @@ def refuse(request: Request[Any, Any, Any], told: Told) -> Response[TokenRefused
     headers = told.headers | _NEVER_KEPT
     if told.status == 401:
         headers["WWW-Authenticate"] = CHALLENGE
-    if isinstance(told.error, InvalidClient):
-        code = "invalid_client"
-    elif isinstance(told.error, _NAMED):
-        code = told.code
-    elif told.status in (429, 503):
-        code = "temporarily_unavailable"
-    else:
-        code = "server_error" if told.status >= 500 else "invalid_request"
     return WireResponse(
-        TokenRefused(code, told.text),
+        TokenRefused(error_of(told.status, type(told.error)), told.text),
         status_code=told.status,
         media_type="application/json",
         headers=headers,
     )
 
 
+def error_of(status: int, refusal: type[Any]) -> str:
+    """The word of RFC 6749 for a refusal with this status; for what it has none, the nearest."""
+    if issubclass(refusal, InvalidClient):
+        return "invalid_client"
+    if issubclass(refusal, (InvalidRequest, UnsupportedGrantType, InvalidScope)):
+        return code_of(refusal)
+    if status in (429, 503):
+        return "temporarily_unavailable"
+    return "server_error" if status >= 500 else "invalid_request"
+
+
 _NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-_NAMED = (InvalidRequest, UnsupportedGrantType, InvalidScope)
 
 
 # -- what is asked ----------------------------------------------------------------------------

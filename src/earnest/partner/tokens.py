@@ -139,7 +139,7 @@ class KeySet(msgspec.Struct):
     keys: list[Jwk]
 
 
-@get("/.well-known/jwks.json", access=PUBLIC, tags=["Partner: tokens"])
+@get("/.well-known/jwks.json", access=PUBLIC, tags=["Partner tokens"])
 async def jwks(request: EarnestRequest) -> Response[KeySet]:
     """The keys that access tokens and checkout results of partners are verified with."""
     tokens: PartnerTokens = request.app.state.partner_tokens

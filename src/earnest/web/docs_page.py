@@ -15,6 +15,7 @@ from litestar import Litestar, MediaType, Response, get
 from earnest import __version__
 from earnest.marketplace.documents import JobBrief
 from earnest.partner.envelope import Failure
+from earnest.partner.token import TokenRefused
 from earnest.web import openapi_texts
 from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest
@@ -22,7 +23,7 @@ from earnest.web.openapi import Description, describe
 from earnest.web.openapi_pages import markup, schemas_shown, sections_of
 from earnest.web.operations import Operation, operations
 
-MENTIONED = (JobBrief, Failure)
+MENTIONED = (JobBrief, Failure, TokenRefused)
 """Structs that no operation's type leads to."""
 
 CONTENT_SECURITY_POLICY = (

@@ -13,12 +13,14 @@ from typing import Any
 
 import msgspec
 
+from earnest.domain.party import Role
 from earnest.errors import EarnestError, TooMany, Unavailable, code_of
+from earnest.partner.token import error_of
 from earnest.web import openapi_texts as texts
 from earnest.web.auth import PUBLIC
 from earnest.web.guard import BodyTooLarge
 from earnest.web.idempotency import HEADER as KEY_HEADER
-from earnest.web.operations import Operation, Refusals
+from earnest.web.operations import Form, Operation, Refusals
 from earnest.web.problems import MEDIA_TYPE, Problem, body_of
 from earnest.web.schemas import schemas_of
 
@@ -26,6 +28,8 @@ Description = dict[str, Any]
 
 EXAMPLES = Path(__file__).parent / "examples.json"
 ID = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
+UUID = {"type": "string", "format": "uuid"}
+FORM = "application/x-www-form-urlencoded"
 _SHARED_MIN = 4  # as many operations make an answer worth a name of its own
 
 
@@ -48,7 +52,7 @@ def describe(
 ) -> Description:
     """The whole document. `mentioned`: structs that others refer to by name only; the partner
     API's `Failure` is among them."""
-    bodies = [one.body for one in operations if one.body is not None]
+    bodies = [of for one in operations for of in (one.body, one.form_body) if of is not None]
     answers = [one.answer for one in operations if one.media_type == "application/json"]
     schemas, components = schemas_of(bodies, [*answers, *mentioned, Problem])
     components["Problem"] = texts.PROBLEM | {
@@ -75,8 +79,8 @@ def describe(
         "components": {
             "schemas": components,
             "responses": {
-                name: _refused(is_partners, status, refusals)
-                for (status, refusals, is_partners), name in shared.items()
+                name: _FORMS[form](status, refusals)
+                for (status, refusals, form), name in shared.items()
             },
             "headers": texts.HEADERS,
             "securitySchemes": texts.SECURITY,
@@ -92,8 +96,8 @@ def recorded() -> tuple[Example, ...]:
 
 # -- one operation ------------------------------------------------------------------------------
 
-_Shared = dict[tuple[int, Refusals, bool], str]
-"""By status, codes, and whether it is the partner API that refuses."""
+_Shared = dict[tuple[int, Refusals, Form], str]
+"""By status, codes, and the form in which they are told."""
 
 
 def _operation(one: Operation, schemas: dict[Any, Any], shared: _Shared) -> Description:
@@ -117,12 +121,17 @@ def _operation(one: Operation, schemas: dict[Any, Any], shared: _Shared) -> Desc
             "required": one.needs_body,
             "content": {"application/json": _with_examples(schemas[one.body], _sent(examples))},
         }
+    if one.form_body is not None:
+        made["requestBody"] = {
+            "required": True,
+            "content": {FORM: _with_examples(schemas[one.form_body], _sent(examples))},
+        }
     made["responses"] = {str(one.status): _success(one, schemas, examples)}
     for status, refusals in one.refusals.items():
         made["responses"][str(status)] = (
-            {"$ref": f"#/components/responses/{shared[status, refusals, one.is_partners]}"}
-            if (status, refusals, one.is_partners) in shared
-            else _refused(one.is_partners, status, refusals, examples)
+            {"$ref": f"#/components/responses/{shared[status, refusals, one.form]}"}
+            if (status, refusals, one.form) in shared
+            else _FORMS[one.form](status, refusals, examples)
         )
     made["security"] = _security(one)
     return made
@@ -132,7 +141,8 @@ def _in_path(one: Operation, examples: list[Example]) -> list[Description]:
     success = next((each for each in examples if each.status == one.status), None)
     found = []
     for name in one.in_path:
-        of = ID if name.lower().endswith("id") and name != "sessionId" else {"type": "string"}
+        is_hex = name.lower().endswith("id") and name != "sessionId" and not one.form
+        of = UUID if name == "businessId" else ID if is_hex else {"type": "string"}
         made = {"name": name, "in": "path", "required": True, "schema": of}
         if success is not None:
             made["example"] = success.path[name]
@@ -168,6 +178,8 @@ def _security(one: Operation) -> list[Description]:
         return [{"refreshCookie": []}] if cookie == "needed" else [{"refreshCookie": []}, {}]
     if one.access == PUBLIC:
         return []
+    if Role.PARTNER in one.access.roles:
+        return [{"partnerToken": []}]
     if one.access.roles:
         return [{"accessToken": []}]
     return [{"accessToken": []}, {"refreshCookie": []}, {}]
@@ -193,15 +205,6 @@ def _success(one: Operation, schemas: dict[Any, Any], examples: list[Example]) -
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
         "content": {one.media_type: _with_examples(of, _named(shown))},
     }
-
-
-def _refused(
-    is_partners: bool,
-    status: int,
-    refusals: Refusals,
-    examples: Iterable[Example] = (),
-) -> Description:
-    return (_failure if is_partners else _problem)(status, refusals, examples)
 
 
 def _failure(status: int, refusals: Refusals, examples: Iterable[Example] = ()) -> Description:
@@ -235,6 +238,36 @@ def _failure(status: int, refusals: Refusals, examples: Iterable[Example] = ()) 
     }
 
 
+def _token_refused(
+    status: int, refusals: Refusals, examples: Iterable[Example] = ()
+) -> Description:
+    """The answer of `/connect/token` with this status (RFC 6749, section 5.2)."""
+    shown = {}
+    for one in refusals:
+        text = " ".join((one.__doc__ or "").split())
+        told = {"error": error_of(one.status, one), "error_description": text}
+        shown[code_of(one)] = {"summary": text, "value": told}
+    shown |= {
+        f"recorded{number}": {"summary": each.title, "value": each.answer}
+        for number, each in enumerate(examples, start=1)
+        if each.status == status
+    }
+    errors = sorted({error_of(one.status, one) for one in refusals})
+    only = {"properties": {"error": {"enum": errors}}}
+    headers = _headers_of(status, refusals)
+    if status == 401:
+        headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate-Basic"}
+    return {
+        "description": f"{HTTPStatus(status).phrase}: {', '.join(errors)}.",
+        "headers": headers,
+        "content": {
+            "application/json": _with_examples(
+                {"allOf": [{"$ref": "#/components/schemas/TokenRefused"}, only]}, shown
+            )
+        },
+    }
+
+
 def _headers_of(status: int, refusals: Refusals) -> Description:
     headers = ["Cache-Control"]
     # Who announces too large a body is refused by the connection, before there is a request.
@@ -263,6 +296,9 @@ def _problem(status: int, refusals: Refusals, examples: Iterable[Example] = ()) 
     }
 
 
+_FORMS = {"": _problem, "Partner": _failure, "Token": _token_refused}
+
+
 def _refusal(refusal: type[EarnestError], examples: Iterable[Example]) -> Description:
     """What was recorded of this operation, of any other one, or what the renderer would say."""
     code = code_of(refusal)
@@ -276,15 +312,14 @@ def _refusal(refusal: type[EarnestError], examples: Iterable[Example]) -> Descri
 
 def _shared(operations: list[Operation]) -> _Shared:
     """Names for the refusals that many operations have in common."""
-    counts: dict[tuple[int, Refusals, bool], int] = {}
+    counts: dict[tuple[int, Refusals, Form], int] = {}
     for one in operations:
         for status, refusals in one.refusals.items():
-            key = (status, refusals, one.is_partners)
+            key = (status, refusals, one.form)
             counts[key] = counts.get(key, 0) + 1
     return {
-        (status, refusals, is_partners): "Partner" * is_partners
-        + "".join(refusal.__name__ for refusal in refusals)
-        for (status, refusals, is_partners), count in counts.items()
+        (status, refusals, form): form + "".join(refusal.__name__ for refusal in refusals)
+        for (status, refusals, form), count in counts.items()
         # What is wrong with a field or found is each operation's own example.
         if count >= _SHARED_MIN and status not in (400, 404)
     }

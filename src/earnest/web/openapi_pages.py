@@ -4,10 +4,12 @@ import json
 import re
 import shlex
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from markupsafe import Markup, escape
 
+from earnest.web.openapi import FORM
 from earnest.web.openapi_texts import TAGS
 
 Description = dict[str, Any]
@@ -127,7 +129,7 @@ def kind_of(schema: Description) -> Markup:
 def _entry(document: Description, path: str, method: str, one: Description) -> Entry:
     success = next(status for status in one["responses"] if status.startswith("2"))
     [(media_type, content)] = one["responses"][success]["content"].items()
-    body = one.get("requestBody", {}).get("content", {}).get("application/json")
+    body = next(iter(one.get("requestBody", {}).get("content", {}).values()), None)
     return Entry(
         id=one["operationId"],
         method=method,
@@ -166,8 +168,14 @@ def _refusals(document: Description, status: str, answer: Description) -> list[R
         answer = document["components"]["responses"][answer["$ref"].rpartition("/")[2]]
     [content] = answer["content"].values()
     return [
-        Refusal(status, code, each["value"]["detail"]) for code, each in content["examples"].items()
+        Refusal(status, code, _said(each["value"])) for code, each in content["examples"].items()
     ]
+
+
+def _said(refusal: Description) -> str:
+    """The sentence of a refusal, in whatever form."""
+    words = ("detail", "message", "error_description")
+    return next(str(refusal[word]) for word in words if word in refusal)
 
 
 def _curl(document: Description, path: str, method: str, one: Description) -> str:
@@ -177,10 +185,13 @@ def _curl(document: Description, path: str, method: str, one: Description) -> st
         if each["in"] == "path" and "example" in each:
             url = url.replace(f"{{{each['name']}}}", each["example"])
     words = [f"curl {'' if method == 'GET' else f'-X {method} '}{shlex.quote(url)}"]
-    if any("accessToken" in each for each in one["security"]) and {} not in one["security"]:
+    tokens = {"accessToken", "partnerToken"}
+    if any(tokens & each.keys() for each in one["security"]) and {} not in one["security"]:
         words.append('-H "Authorization: Bearer $TOKEN"')
-    body = one.get("requestBody", {}).get("content", {}).get("application/json", {})
-    for each in list(body.get("examples", {}).values())[:1]:
+    sent = one.get("requestBody", {}).get("content", {})
+    forms = list(sent.get(FORM, {}).get("examples", {}).values())
+    words += [f"-d {shlex.quote(urlencode(each['value']))}" for each in forms[:1]]
+    for each in list(sent.get("application/json", {}).get("examples", {}).values())[:1]:
         words.append("-H 'Content-Type: application/json'")
         words.append(f"-d {shlex.quote(json.dumps(each['value'], ensure_ascii=False))}")
     return " \\\n  ".join(words)

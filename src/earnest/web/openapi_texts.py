@@ -86,6 +86,8 @@ TAGS = {
     "Profiles": "How clients and freelancers introduce themselves.",
     "Users": "Accounts as admins see them: lists, blocking, more admins.",
     "Categories and skills": "What jobs and profiles are sorted by.",
+    "Businesses": "Partners as admins see them: their rules and credentials.",
+    "Partner tokens": "How a platform of its own signs in, and what verifies what we sign.",
     "Partner contracts": "For platforms of their own: contracts between their people.",
     "Partner money": "The buyer's checkout link, release, refund, and the proof of it all.",
     "Partner webhooks": "Where a platform hears of its events, and what became of each.",
@@ -134,6 +136,11 @@ HEADERS: Description = {
         "required": True,
         "schema": {"type": "string", "const": "Bearer"},
     },
+    "WWW-Authenticate-Basic": {
+        "description": "What to send instead.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^Basic "},
+    },
     "Set-Cookie": {
         "description": f"The cookie `{REFRESH_COOKIE}`, HttpOnly; empty once signed out.",
         "required": True,
@@ -147,6 +154,12 @@ SECURITY: Description = {
         "scheme": "bearer",
         "bearerFormat": "JWT",
         "description": "The `accessToken` of `/api/auth/login` or `/api/auth/refresh-token`.",
+    },
+    "partnerToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The `access_token` of `/connect/token`.",
     },
     "refreshCookie": {
         "type": "apiKey",

@@ -7,7 +7,7 @@ registration, whatever the hash seed.
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from litestar import Response
@@ -32,6 +32,11 @@ Refusals = tuple[type[EarnestError], ...]
 
 PARTNER_PATHS = "/apps/"
 """What the partner API begins with; it says in an envelope what it refuses."""
+TOKEN_PATHS = "/connect/"  # noqa: S105
+"""Where partners get their tokens; it refuses as RFC 6749 says."""
+
+Form = Literal["", "Partner", "Token"]
+"""The form of a refusal; "" is a problem, as everywhere else."""
 
 _NO_QUERY = frozenset({"request", "data", "state"})
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -53,8 +58,11 @@ class Operation(msgspec.Struct, frozen=True):
         return access_of(self.handler)
 
     @property
-    def is_partners(self) -> bool:
-        return self.route.startswith(PARTNER_PATHS)
+    def form(self) -> Form:
+        """In what form it refuses, as `app.FORMS` has it by the beginning of its path."""
+        if self.route.startswith(PARTNER_PATHS):
+            return "Partner"
+        return "Token" if self.route.startswith(TOKEN_PATHS) else ""
 
     @property
     def status(self) -> int:
@@ -78,6 +86,11 @@ class Operation(msgspec.Struct, frozen=True):
         """The type of the body, None without one."""
         field = self.handler.parsed_data_field
         return None if field is None else field.annotation
+
+    @property
+    def form_body(self) -> Any:
+        """The type of a body that is a form, None without one."""
+        return self.handler.opt.get("form")
 
     @property
     def needs_body(self) -> bool:
