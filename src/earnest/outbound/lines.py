@@ -88,26 +88,32 @@ class Line:
 
 
 class _Metered(httpcore.AsyncNetworkStream):
-    """A stream that yields so many bytes per answer and then refuses to go on."""
+    """A stream that yields so many bytes per answer and then refuses to go on. What is written
+    leaves together when the answer is asked for: head and body are one packet, if they fit."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream, bytes_max: int) -> None:
         self._stream = stream
         self.bytes_max = self.left_bytes = bytes_max
         self.has_ended = False
+        self._written = b""
 
     def start_over(self) -> None:
         self.left_bytes = self.bytes_max
+        self._written = b""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         if not self.left_bytes:
             raise TooLong
+        if self._written:
+            written, self._written = self._written, b""
+            await self._stream.write(written, timeout)
         data = await self._stream.read(min(max_bytes, self.left_bytes), timeout)
         self.left_bytes -= len(data)
         self.has_ended = not data
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        await self._stream.write(buffer, timeout)
+        self._written += buffer
 
     async def aclose(self) -> None:
         await self._stream.aclose()
