@@ -20,6 +20,9 @@ from life import Life
 from web import UNKNOWN_ID, Caller, Cast
 from world import ids_of
 
+PAGES = ("/sandbox/pay/", "/checkout", "/onboarding")
+"""How the paths of pages for people begin."""
+
 PATH_PARAMETER = re.compile(r"\{(\w+):(\w+)\}")
 
 
@@ -101,9 +104,9 @@ def paths(cast: Cast) -> Iterator[HTTPRoute]:
 
 
 def routes(world: World) -> Iterator[Route]:
-    """Every route that answers JSON: not the pages of the sandbox provider, nor files."""
+    """Every route that answers JSON: neither pages nor files."""
     for path in paths(world.cast):
-        if path.path.startswith(("/sandbox/pay/", "/static/", "/docs")):
+        if path.path.startswith(("/static/", "/docs", *PAGES)):
             continue
         for handler in path.route_handlers:
             for method in sorted(handler.http_methods - {"OPTIONS", "HEAD"}):

@@ -108,6 +108,7 @@ async def test_it_answers_an_unknown_route_in_json(cast: Cast, pool: Pool) -> No
 
 async def test_it_names_the_methods_of_every_route(cast: Cast, pool: Pool) -> None:
     world = await World.of(cast)
+    other_forms = tuple(prefix for prefix, _ in cast.app.state.forms)
     before = await digest(pool)
     for route in paths(cast):
         allowed = set(route.methods) | ({"HEAD"} if "GET" in route.methods else set())
@@ -115,7 +116,9 @@ async def test_it_names_the_methods_of_every_route(cast: Cast, pool: Pool) -> No
         for method in set(METHODS) - allowed:
             for who in (cast.anybody, cast.olga):
                 answer = await who.request(method, path, content=b"{")
-                problem(answer, 405)
+                assert answer.status_code == 405
+                if not route.path.startswith(other_forms):
+                    problem(answer, 405)
                 named = {each.strip() for each in answer.headers["allow"].split(",")}
                 assert named == allowed, f"{method} {route.path}"
         if "HEAD" not in allowed:

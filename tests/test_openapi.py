@@ -13,11 +13,12 @@ from litestar.routes import HTTPRoute
 from earnest.errors import code_of
 from earnest.web.auth import access_of
 from earnest.web.envelope import headers_around
+from routes import PAGES
 from truth import document, hold, resolved
 from web import Caller
 
 # Pages, files, and the description itself.
-NOT_DESCRIBED = ("/docs", "/openapi.json", "/static", "/sandbox/pay/")
+NOT_DESCRIBED = ("/docs", "/openapi.json", "/static", *PAGES)
 
 
 @pytest.fixture

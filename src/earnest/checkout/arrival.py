@@ -9,9 +9,11 @@ result (spec 9).
 import re
 import time
 from datetime import timedelta
+from urllib.parse import urlencode
 
 from litestar import Response, get
 
+from earnest.actions.checkout_sessions import Urls
 from earnest.actions.core import Core
 from earnest.checkout.pages import go
 from earnest.checkout.view import Result, result_of
@@ -39,6 +41,15 @@ so may a bank. All that the page tells by then is what came of the payment."""
 
 QUICK_TRIES, TRIES_MAX = 5, 12
 QUICK_SECONDS, SLOW_SECONDS = 2, 5
+
+
+def urls(public_url: str, token: str, **query: str) -> Urls:
+    """Where the provider's page leads to: its success to the page that looks what came of it."""
+    base = f"{public_url.rstrip('/')}/checkout"
+    return Urls(
+        f"{base}/return?{urlencode({'token': token, **query, 'arrived': '1'})}",
+        f"{base}?{urlencode({'token': token, **query})}",
+    )
 
 
 @get("/return")

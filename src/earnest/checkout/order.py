@@ -9,7 +9,6 @@ import msgspec
 from litestar import Response, Router, get, post
 
 from earnest.actions.checkout import open_session
-from earnest.actions.checkout_sessions import Urls
 from earnest.actions.onboarding import Step, next_step
 from earnest.checkout import arrival, identity
 from earnest.checkout.identity import Place
@@ -54,15 +53,19 @@ async def pay(request: AnyRequest) -> Response[str]:
         return go(here(request, visit))
     if _has_to_prove(visit):
         return await _take_step(request, visit)
+    state, language = request.app.state, language_of(request).value
     try:
         payment = await open_session(
-            request.app.state.core, visit.link.business, visit.link.subject, _urls(request, visit)
+            state.core,
+            visit.link.business,
+            visit.link.subject,
+            arrival.urls(state.settings.public_url, visit.token, lang=language),
         )
     except (Conflict, Refused):
         return go(here(request, visit))  # somebody was faster: the page says how it stands
     url = payment.session_url
-    if request.app.state.core.provider_name == "sandbox":
-        url = with_query(url, lang=language_of(request).value)
+    if state.core.provider_name == "sandbox":
+        url = with_query(url, lang=language)
     return go(url)
 
 
@@ -80,15 +83,6 @@ def _order(request: AnyRequest, visit: Visit, *, proves: bool) -> Response[str]:
         action=here(request, visit),
         identity=here(request, visit, step=IDENTITY) if proves else None,
         has_failed=payment is not None and payment.state is PaymentState.FAILED,
-    )
-
-
-def _urls(request: AnyRequest, visit: Visit) -> Urls:
-    """Where the provider's page leads to: its success to the page that looks what came of it."""
-    public_url = request.app.state.settings.public_url.rstrip("/")
-    return Urls(
-        public_url + here(request, visit, arrival.PATH, arrived="1"),
-        public_url + here(request, visit),
     )
 
 

@@ -1,8 +1,8 @@
 """The payer as one call (sandbox only): which of the provider's sessions a checkout token opens."""
 
 from earnest.actions.checkout import find, open_session
-from earnest.actions.checkout_sessions import Urls
 from earnest.actions.core import Core
+from earnest.checkout import arrival
 from earnest.domain.payment import PAYABLE
 from earnest.errors import Refused
 from earnest.web.links import LinkExpired, LinkKind, Links, LinkUnknown
@@ -33,8 +33,7 @@ async def session_behind(core: Core, links: Links, public_url: str, name: str) -
     if found.contract.funded and payment is not None and payment.session_id is not None:
         return payment.session_id  # told again: the provider says whether that changes anything
     if payment is None or payment.state not in PAYABLE or payment.session_id is None:
-        base = public_url.rstrip("/")
-        urls = Urls(f"{base}/checkout/return?token={name}", f"{base}/checkout?token={name}")
+        urls = arrival.urls(public_url, name)
         payment = await open_session(core, link.business, link.subject, urls)
     assert payment.session_id is not None
     return payment.session_id
