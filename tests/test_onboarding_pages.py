@@ -374,6 +374,14 @@ async def test_pages_speak_three_languages_and_keep_to_one(visit: Visit) -> None
     assert "क्या आपकी नियमित आय है?" in page.text
 
 
+async def test_numbers_are_written_from_the_left_in_arabic_too(visit: Visit) -> None:
+    await visit.through(Step.CODE)
+    page = await visit.browser.get(visit.url.replace("lang=en", "lang=ar"))
+    assert 'dir="rtl"' in page.text
+    assert '<bdi dir="ltr">**** **** *002</bdi>' in page.text
+    assert visit.phone not in re.sub(r'href="/sandbox/[^"]+"', "", page.text)
+
+
 async def test_pages_are_closed_to_everything_but_themselves(visit: Visit) -> None:
     for answer in (await visit.look(), await visit.browser.get("/onboarding?token=x")):
         assert answer.headers["content-security-policy"] == POLICY

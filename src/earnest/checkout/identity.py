@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
+from markupsafe import Markup
 
 from earnest.actions import onboarding
 from earnest.actions.accounts import CodeExpired, WrongCode
@@ -178,9 +179,17 @@ async def _page(
         form=form,
         yes=YES,
         no=NO,
-        national_id=identity.masked(known.national_id, 1, 3),
-        iban=identity.masked(known.iban, 2, 4),
+        national_id=_masked(known.national_id, 1, 3),
+        iban=_masked(known.iban, 2, 4),
         bic=known.bic,
-        phone=identity.masked(place.member.phone, 0, 3),
+        phone=_masked(place.member.phone, 0, 3),
         test_people=TEST_PEOPLE if isinstance(desk.provider, SandboxKyc) else (),
     )
+
+
+def _masked(text: str, shown_first: int, shown_last: int) -> Markup:
+    """The ends of a number, written from the left in every language; "" for no number."""
+    if not text:
+        return Markup()
+    dotted = identity.masked(text, shown_first, shown_last)
+    return Markup('<bdi dir="ltr">{}</bdi>').format(dotted)
