@@ -116,9 +116,10 @@ WHERE state = 'pending';
 CREATE INDEX delivery_in_order ON delivery (contract_id, seq) WHERE state = 'pending';
 CREATE INDEX delivery_by_business ON delivery (business_id, created_at DESC, id DESC);
 
--- Every attempt, for good; numbered within its series. `created_at` is when it began.
+-- Every attempt, for good; numbered within its series. `created_at` is when it began; `id` is what
+-- its partner is shown.
 CREATE TABLE delivery_attempt (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
     delivery_id uuid NOT NULL,
     business_id integer NOT NULL,
     series smallint NOT NULL,
@@ -131,7 +132,7 @@ CREATE TABLE delivery_attempt (
     duration_ms integer NOT NULL,
     created_at timestamptz NOT NULL,
     CONSTRAINT delivery_attempt_delivery_fk FOREIGN KEY (delivery_id) REFERENCES delivery (id),
-    CONSTRAINT delivery_attempt_once UNIQUE (delivery_id, series, number),
+    CONSTRAINT delivery_attempt_once PRIMARY KEY (delivery_id, series, number),
     CONSTRAINT delivery_attempt_range CHECK (number BETWEEN 1 AND 6),
     CONSTRAINT delivery_attempt_outcome CHECK (is_success = (error = ''))
 );

@@ -46,7 +46,9 @@ SLOW_SECONDS = 5
 QUICK_SECONDS = 0.25
 """Only for an endpoint that answers so fast more is fetched than can be sent at once."""
 IN_HAND_MAX = 32
-UNRECORDED_MAX = 8
+UNRECORDED_MAX = 16
+GATHER_SECONDS = 0.004
+"""For so long the end of an attempt waits to be recorded together with others."""
 
 Observe = Callable[[Verdict, float], None]
 """Is told what became of an attempt, and how many seconds it took."""
@@ -81,8 +83,10 @@ class Lane:
         if not self.is_held:
             return 0
         is_quick = self.seconds is not None and self.seconds < QUICK_SECONDS
-        wanted = IN_HAND_MAX if is_quick and not self.failed_attempts else self._width
-        return max(0, wanted - len(self.hand))
+        if not is_quick or self.failed_attempts:
+            return max(0, self._width - len(self.hand))
+        room = IN_HAND_MAX - len(self.hand)
+        return room if room >= IN_HAND_MAX // 2 else 0  # seldom, and then many at once
 
     @property
     def _width(self) -> int:
@@ -149,7 +153,7 @@ class Deliveries:
 
         With something on the wire, it first waits for an end of that, LOOK_SECONDS at most.
         """
-        if self._sending and not self._ended:
+        if self._sending:
             await self._wait_for_news()
         recorded = await self._record()
         await self._hold()
@@ -176,12 +180,16 @@ class Deliveries:
             await self._sender.close()
 
     async def _wait_for_news(self) -> None:
-        self._news.clear()
-        try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._news.wait()
-        except TimeoutError:
-            pass
+        """Until an attempt has ended and others may have, too; LOOK_SECONDS at most."""
+        if not self._ended:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._news.wait()
+            except TimeoutError:
+                return
+        if self._sending:
+            await asyncio.sleep(GATHER_SECONDS)
 
     # -- the database -----------------------------------------------------------------------
 
