@@ -33,7 +33,7 @@ from earnest.marketplace import (
     wallet,
 )
 from earnest.partner import contracts as partner_contracts
-from earnest.partner import envelope, token, webhook_history, webhooks
+from earnest.partner import envelope, token, trail, webhook_history, webhooks
 from earnest.partner import money as partner_money
 from earnest.partner import users as partner_users
 from earnest.partner.tokens import PartnerTokens, jwks
@@ -117,6 +117,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         profiles.freelancer_router,
         partner_contracts.router,
         partner_money.router,
+        trail.router,
         webhook,
         token.connect_token,
         jwks,

@@ -17,6 +17,7 @@ from earnest.web.links import LINK_SECONDS, LinkKind
 from earnest.web.wire import instant
 
 PARTNER = only(Role.PARTNER)
+PAGE_ENTRIES_MAX = 100
 
 
 async def find(

@@ -25,13 +25,12 @@ from earnest.domain.rules import Verb, refusals
 from earnest.errors import InvalidField
 from earnest.marketplace.shapes import (
     PAGE_MAX,
-    Instant,
     Line,
     Text,
     choice,
     page_number,
 )
-from earnest.partner.answers import PARTNER, find, fresh_checkout, show_reply
+from earnest.partner.answers import PAGE_ENTRIES_MAX, PARTNER, find, fresh_checkout, show_reply
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.callbacks import check_callback
 from earnest.partner.documents import (
@@ -60,13 +59,11 @@ from earnest.store.idempotency import Once, Reply
 from earnest.store.partners import Brokered
 from earnest.web.auth import actor, signed_in
 from earnest.web.idempotency import once, respond
-from earnest.web.wire import instant
 
 TITLE_CHARACTERS_MAX = 200
 TEXT_CHARACTERS_MAX = 5_000
 METADATA_CHARACTERS_MAX = 500
 PAGE_ENTRIES_DEFAULT = 20
-PAGE_ENTRIES_MAX = 100
 SERVICE_TYPES = ("product", "service")
 
 
@@ -348,48 +345,6 @@ async def _act_for(
     )
 
 
-# -- the trail ------------------------------------------------------------------------------------
-
-
-class EventShown(msgspec.Struct, rename="camel"):
-    """One event of the contract's hash chain; `body` is the JSON text that `hash` covers."""
-
-    sequence: int
-    type: str
-    actor: str
-    recorded_date: Instant
-    body: str
-    hash: str
-
-
-class EventPage(msgspec.Struct, rename="camel"):
-    """Oldest first."""
-
-    events: list[EventShown]
-    page: int
-    page_size: int
-
-
-@get("/{contract_id:str}/events", access=PARTNER, refuses=(InvalidContractId, ContractNotFound))
-async def list_events(
-    request: PartnerRequest,
-    contract_id: FromPath[str],
-    page: FromQuery[str | None] = None,
-    pageSize: FromQuery[str | None] = None,  # noqa: N803
-) -> Response[Envelope[EventPage]]:
-    """List what happened to a contract, oldest first, with the hash chain that proves it."""
-    found, _ = await find(request, contract_id)
-    size = page_number(pageSize, "pageSize", PAGE_ENTRIES_MAX, PAGE_ENTRIES_MAX)
-    number = page_number(page, "page", 1, PAGE_MAX)
-    async with request.app.state.pool.connection() as conn:
-        told = await partners.events(conn, found.contract.key, size, (number - 1) * size)
-    events = [
-        EventShown(one.seq, one.type, one.actor, instant(one.recorded_at), one.body, one.hash.hex())
-        for one in told
-    ]
-    return respond(answer(EventPage(events, number, size), "EventsRetrievedSuccessfully"))
-
-
 router = Router(
     "/apps/api/contracts",
     route_handlers=[
@@ -403,7 +358,6 @@ router = Router(
         dispute,
         resolve_dispute,
         cancel,
-        list_events,
     ],
     request_class=PartnerRequest,
     tags=["Partner contracts"],

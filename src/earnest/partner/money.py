@@ -1,9 +1,9 @@
-"""The money of partners' contracts: the buyer's checkout link, release, refund and proof (E6)."""
+"""The money of partners' contracts: the buyer's checkout link, release and refund (E6)."""
 
 from typing import Annotated
 
 import msgspec
-from litestar import Response, Router, get, post
+from litestar import Response, Router, post
 from litestar.params import FromPath, JSONBody
 
 from earnest.actions import brokerage
@@ -18,10 +18,7 @@ from earnest.domain.pricing import FeesExceedAmount
 from earnest.domain.refund import RefundKind
 from earnest.domain.rules import NotApproved, Verb, refusals
 from earnest.errors import InvalidField
-from earnest.ledger import accounts as chart
-from earnest.ledger.accounts import unpack
-from earnest.ledger.proof import prove
-from earnest.marketplace.shapes import Instant, Line, Major, Text, one_of
+from earnest.marketplace.shapes import Line, Major, Text, one_of
 from earnest.partner.answers import PARTNER, find, fresh_checkout, is_payable
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.documents import CheckoutShown, Number
@@ -34,12 +31,10 @@ from earnest.partner.shapes import (
     milestone_id,
     reason,
 )
-from earnest.store import books
 from earnest.store.idempotency import Reply
 from earnest.store.partners import Brokered
 from earnest.web.auth import actor
 from earnest.web.idempotency import once, respond
-from earnest.web.wire import instant
 
 
 class NewCheckout(msgspec.Struct, rename="camel"):
@@ -237,79 +232,13 @@ async def refund(
     )
 
 
-# -- proof ----------------------------------------------------------------------------------------
-
-
-class TransferShown(msgspec.Struct, rename="camel"):
-    """One row of the ledger; accounts by name."""
-
-    movement: str
-    debit: str
-    credit: str
-    amount: Major
-    recorded_date: Instant
-
-
-class ProofShown(msgspec.Struct, rename="camel"):
-    """funded = toSeller + toBuyer + fees + tax + held, by the ledger alone; `holds` says so."""
-
-    contract_id: Number
-    currency: str
-    funded: Major
-    to_seller: Major
-    to_buyer: Major
-    fees: Major
-    tax: Major
-    held: Major
-    holds: bool
-    transfers: list[TransferShown]
-
-
-@get("/{contract_id:str}/proof", access=PARTNER, refuses=(InvalidContractId, ContractNotFound))
-async def show_proof(
-    request: PartnerRequest, contract_id: FromPath[str]
-) -> Response[Envelope[ProofShown]]:
-    """Prove where every halala of a contract is, from the transfers of the ledger."""
-    found, _ = await find(request, contract_id)
-    contract = found.contract
-    held = [
-        chart.held(contract.currency, contract.key, tranche)
-        for tranche in range(len(contract.tranches))
-    ]
-    async with request.app.state.pool.connection() as conn:
-        moved, held_minor = await books.of_held(conn, held)
-    proof = prove(moved, buyer=contract.buyer, seller=contract.seller, held_minor=held_minor)
-    told = ProofShown(
-        contract_id=contract.number,
-        currency=contract.currency,
-        funded=_major(contract.currency, proof.funded_minor),
-        to_seller=_major(contract.currency, proof.to_seller_minor),
-        to_buyer=_major(contract.currency, proof.to_buyer_minor),
-        fees=_major(contract.currency, proof.fees_minor),
-        tax=_major(contract.currency, proof.tax_minor),
-        held=_major(contract.currency, proof.held_minor),
-        holds=proof.holds,
-        transfers=[
-            TransferShown(
-                movement=one.movement,
-                debit=unpack(one.debit).name,
-                credit=unpack(one.credit).name,
-                amount=_major(contract.currency, one.amount_minor),
-                recorded_date=instant(one.recorded_at),
-            )
-            for one in moved
-        ],
-    )
-    return respond(answer(told, "ProofRetrievedSuccessfully"))
-
-
 def _major(currency: str, minor: int) -> Major:
     return to_number(minor, CURRENCIES[currency])
 
 
 router = Router(
     "/apps/api/contracts",
-    route_handlers=[start_checkout, release, refund, show_proof],
+    route_handlers=[start_checkout, release, refund],
     request_class=PartnerRequest,
     tags=["Partner money"],
 )

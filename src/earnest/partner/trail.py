@@ -1,0 +1,143 @@
+"""What happened to a partner's contract, and where its money went: its hash chain and its proof.
+
+Both are told from the records themselves, events and transfers, and not from the contract's
+opinion of itself.
+"""
+
+import msgspec
+from litestar import Response, Router, get
+from litestar.params import FromPath, FromQuery
+
+from earnest.actions.contracts import ContractNotFound
+from earnest.domain.money import CURRENCIES, to_number
+from earnest.ledger import accounts as chart
+from earnest.ledger.accounts import unpack
+from earnest.ledger.proof import prove
+from earnest.marketplace.shapes import PAGE_MAX, Instant, Major, page_number
+from earnest.partner.answers import PAGE_ENTRIES_MAX, PARTNER, find
+from earnest.partner.binding import PartnerRequest
+from earnest.partner.documents import Number
+from earnest.partner.envelope import Envelope, answer
+from earnest.partner.shapes import InvalidContractId
+from earnest.store import books, partners
+from earnest.web.idempotency import respond
+from earnest.web.wire import instant
+
+# -- the trail ------------------------------------------------------------------------------------
+
+
+class EventShown(msgspec.Struct, rename="camel"):
+    """One event of the contract's hash chain; `body` is the JSON text that `hash` covers."""
+
+    sequence: int
+    type: str
+    actor: str
+    recorded_date: Instant
+    body: str
+    hash: str
+
+
+class EventPage(msgspec.Struct, rename="camel"):
+    """Oldest first."""
+
+    events: list[EventShown]
+    page: int
+    page_size: int
+
+
+@get("/{contract_id:str}/events", access=PARTNER, refuses=(InvalidContractId, ContractNotFound))
+async def list_events(
+    request: PartnerRequest,
+    contract_id: FromPath[str],
+    page: FromQuery[str | None] = None,
+    pageSize: FromQuery[str | None] = None,  # noqa: N803
+) -> Response[Envelope[EventPage]]:
+    """List what happened to a contract, oldest first, with the hash chain that proves it."""
+    found, _ = await find(request, contract_id)
+    size = page_number(pageSize, "pageSize", PAGE_ENTRIES_MAX, PAGE_ENTRIES_MAX)
+    number = page_number(page, "page", 1, PAGE_MAX)
+    async with request.app.state.pool.connection() as conn:
+        told = await partners.events(conn, found.contract.key, size, (number - 1) * size)
+    events = [
+        EventShown(one.seq, one.type, one.actor, instant(one.recorded_at), one.body, one.hash.hex())
+        for one in told
+    ]
+    return respond(answer(EventPage(events, number, size), "EventsRetrievedSuccessfully"))
+
+
+# -- proof ----------------------------------------------------------------------------------------
+
+
+class TransferShown(msgspec.Struct, rename="camel"):
+    """One row of the ledger; accounts by name."""
+
+    movement: str
+    debit: str
+    credit: str
+    amount: Major
+    recorded_date: Instant
+
+
+class ProofShown(msgspec.Struct, rename="camel"):
+    """funded = toSeller + toBuyer + fees + tax + held, by the ledger alone; `holds` says so."""
+
+    contract_id: Number
+    currency: str
+    funded: Major
+    to_seller: Major
+    to_buyer: Major
+    fees: Major
+    tax: Major
+    held: Major
+    holds: bool
+    transfers: list[TransferShown]
+
+
+@get("/{contract_id:str}/proof", access=PARTNER, refuses=(InvalidContractId, ContractNotFound))
+async def show_proof(
+    request: PartnerRequest, contract_id: FromPath[str]
+) -> Response[Envelope[ProofShown]]:
+    """Prove where every halala of a contract is, from the transfers of the ledger."""
+    found, _ = await find(request, contract_id)
+    contract = found.contract
+    held = [
+        chart.held(contract.currency, contract.key, tranche)
+        for tranche in range(len(contract.tranches))
+    ]
+    async with request.app.state.pool.connection() as conn:
+        moved, held_minor = await books.of_held(conn, held)
+    proof = prove(moved, buyer=contract.buyer, seller=contract.seller, held_minor=held_minor)
+    told = ProofShown(
+        contract_id=contract.number,
+        currency=contract.currency,
+        funded=_major(contract.currency, proof.funded_minor),
+        to_seller=_major(contract.currency, proof.to_seller_minor),
+        to_buyer=_major(contract.currency, proof.to_buyer_minor),
+        fees=_major(contract.currency, proof.fees_minor),
+        tax=_major(contract.currency, proof.tax_minor),
+        held=_major(contract.currency, proof.held_minor),
+        holds=proof.holds,
+        transfers=[
+            TransferShown(
+                movement=one.movement,
+                debit=unpack(one.debit).name,
+                credit=unpack(one.credit).name,
+                amount=_major(contract.currency, one.amount_minor),
+                recorded_date=instant(one.recorded_at),
+            )
+            for one in moved
+        ],
+    )
+    return respond(answer(told, "ProofRetrievedSuccessfully"))
+
+
+def _major(currency: str, minor: int) -> Major:
+    return to_number(minor, CURRENCIES[currency])
+
+
+router = Router(
+    "/apps/api/contracts",
+    route_handlers=[list_events, show_proof],
+    request_class=PartnerRequest,
+    tags=["Partner contracts"],
+)
