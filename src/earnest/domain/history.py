@@ -13,6 +13,7 @@ import msgspec
 
 from earnest.domain.audit import Event, canonical, genesis, link
 from earnest.domain.contract import Agreement, Contract, Dispute, Money, Terms, Work
+from earnest.domain.partner_history import Step, step
 from earnest.domain.party import Actor, Role
 from earnest.domain.rules import RULES, Verb, refusal, require
 from earnest.domain.verbs import created_body
@@ -119,7 +120,12 @@ def replay(contract: Contract, events: Sequence[Event]) -> Finding | None:
     )
     try:
         for event in events:
-            state = _step(state, event, in_refund=event.commit_id in refunding)
+            told = step(state, event) if contract.job is None else None
+            if told is not None:
+                _take(state, told, event)
+                state = msgspec.structs.replace(state, **told.effect)
+            else:
+                state = _step(state, event, in_refund=event.commit_id in refunding)
         for name in _FACETS:
             _same(10, None, name, getattr(state, name), getattr(contract, name))
         for name in _MOMENTS:
@@ -128,7 +134,7 @@ def replay(contract: Contract, events: Sequence[Event]) -> Finding | None:
                 _fail(10, None, f"{name} {'set' if known[0] else 'not set'}", "the contrary")
     except _Broken as broken:
         return broken.finding
-    except (msgspec.DecodeError, ValueError, KeyError) as error:
+    except (msgspec.DecodeError, ValueError, LookupError) as error:
         return Finding(10, None, "events that can be read", f"{type(error).__name__}: {error}")
     return None
 
@@ -152,8 +158,8 @@ def _step(state: Contract, event: Event, *, in_refund: bool) -> Contract:
         case "contract.work_updated":
             verb, effect = _work(state, event)
         case "payment.completed":
-            held = Money.HELD if state.live else Money.REFUND_PENDING
-            verb, effect = Verb.FUND, {"tranches": state.with_tranche(0, held), "funded_at": at}
+            held = (Money.HELD if state.live else Money.REFUND_PENDING,) * len(state.tranches)
+            verb, effect = Verb.FUND, {"tranches": held, "funded_at": at}
         case "release.requested":
             verb = Verb.REQUEST_RELEASE
             effect = {"tranches": state.with_tranche(0, Money.RELEASE_REQUESTED)}
@@ -193,6 +199,27 @@ def _allow(state: Contract, verb: Verb, actor: Actor, event: Event, *, in_refund
     refused = refusal(state, verb)
     if refused is not None:
         _fail(10, event.key, "a step of the table", f"{event.type}: {refused().message}")
+
+
+def _take(state: Contract, told: Step, event: Event) -> None:
+    """Refuse a step of a partner's contract that the table, or its own terms, would refuse."""
+    actor = _actor(event)
+    if told.verb is not None:
+        try:
+            require(state, told.verb, actor, told.tranches)
+        except EarnestError as error:
+            settles = told.verb in (Verb.RELEASE, Verb.REFUND)
+            found = f"{event.type} by {event.actor}: {error.message}"
+            _fail(11 if settles else 10, event.key, f"a step of {told.verb}", found)
+        return
+    about = told.tranches or ()
+    if not about or actor.role not in told.by:
+        roles = " or ".join(sorted(told.by))
+        _fail(10, event.key, f"a step that {roles} may take here", f"{event.type} by {event.actor}")
+    for tranche in about:
+        if state.tranches[tranche] not in told.states:
+            allowed = " or ".join(sorted(told.states))
+            _fail(10, event.key, f"tranche {tranche} {allowed}", state.tranches[tranche])
 
 
 def _work(state: Contract, event: Event) -> tuple[Verb, dict[str, object]]:

@@ -65,13 +65,10 @@ def request(
         raise InvalidField("milestoneId", "is required: say of which milestone")
     require(contract, Verb.REFUND, actor, targets)
     if kind is RefundKind.PARTIAL:
-        (index,) = targets
         assert amount_minor is not None
-        if amount_minor >= contract.terms.tranches[index].base_minor:
+        if amount_minor >= contract.terms.tranches[targets[0]].base_minor:
             raise InvalidField("amount", "must be less than the base amount that it is part of")
-        parts: tuple[Part, ...] = (_partial(contract, index, amount_minor),)
-    else:
-        parts = tuple(_full(contract.terms.tranches[index], index) for index in targets)
+    parts = tuple(part_of(contract, kind, index, amount_minor or 0) for index in targets)
     needs_approval = business.settings.refund_approval == "admin"
     refund = _begin(contract, payment, kind, parts, reason, now, ids, needs_approval=needs_approval)
     return _wait_for(contract, refund, actor, now, ids, milestone=milestone)
@@ -107,11 +104,9 @@ def cancel(
     if not contract.funded:
         told = ("contract.cancelled", body | step(contract, after))
         return of_contract(*record(after, actor, now, ids, told))
-    parts = []
-    for index in range(len(contract.tranches)):
-        shares = cancellation_shares(contract.terms, index, contract.work)
-        parts.append(Part(index, shares.buyer_minor, shares.seller_minor, shares.lines))
-    refund = _begin(contract, payment, RefundKind.CANCELLATION, tuple(parts), reason, now, ids)
+    kind = RefundKind.CANCELLATION
+    parts = tuple(part_of(contract, kind, index, 0) for index in range(len(contract.tranches)))
+    refund = _begin(contract, payment, kind, parts, reason, now, ids)
     waiting = _waiting(after, refund)
     told = ("contract.cancelled", body | step(contract, waiting))
     if not refund.amount_minor:
@@ -142,11 +137,9 @@ def return_late(change: Change, now: datetime, ids: Ids) -> Change:
     contract, payment = change.contract, change.payment
     assert contract is not None
     assert payment is not None
-    parts = tuple(
-        Part(index, priced.charge_minor, 0, ())
-        for index, priced in enumerate(contract.terms.tranches)
-    )
-    refund = _begin(contract, payment, RefundKind.LATE, parts, "The contract had ended.", now, ids)
+    kind = RefundKind.LATE
+    parts = tuple(part_of(contract, kind, index, 0) for index in range(len(contract.tranches)))
+    refund = _begin(contract, payment, kind, parts, "The contract had ended.", now, ids)
     after = msgspec.structs.replace(contract, version=contract.version - 1)
     waiting = _wait_for(after, refund, SYSTEM, now, ids)
     assert waiting.contract is not None
@@ -247,6 +240,22 @@ def step_alone(
 
 
 # -- who gets what ------------------------------------------------------------------------------
+
+
+def part_of(contract: Contract, kind: RefundKind, index: int, buyer_minor: int) -> Part:
+    """What a refund of this kind makes of a tranche; `buyer_minor` matters to a PARTIAL one."""
+    priced = contract.terms.tranches[index]
+    match kind:
+        case RefundKind.FULL:
+            return _full(priced, index)
+        case RefundKind.PARTIAL:
+            return _partial(contract, index, buyer_minor)
+        case RefundKind.LATE:
+            return Part(index, priced.charge_minor, 0, ())
+        case RefundKind.CANCELLATION:
+            work = contract.cancelled_work or contract.work
+            shares = cancellation_shares(contract.terms, index, work)
+            return Part(index, shares.buyer_minor, shares.seller_minor, shares.lines)
 
 
 def _full(priced: PricedTranche, index: int) -> Part:

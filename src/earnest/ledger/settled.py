@@ -6,16 +6,20 @@ is stored is not computed anew: the priced lines of the terms are what must have
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from earnest.domain.business import Settings
 from earnest.domain.contract import HOLDING, Contract, Money, cancellation_shares
 from earnest.domain.history import Finding
-from earnest.domain.movement import Refunded, Released
+from earnest.domain.movement import Refunded, RefundedToSource, Released
 from earnest.domain.pricing import PricedTranche, price
+from earnest.domain.refund import Part, RefundKind
+from earnest.domain.returning import part_of
 from earnest.ledger.accounts import Kind, held, unpack
 from earnest.ledger.movements import Posting, postings
 from earnest.ledger.proof import Transferred, prove
+
+Parts = Mapping[int, tuple[RefundKind, Part]]
 
 _NOT_PAID = frozenset({Money.UNFUNDED, Money.AWAITING_PAYMENT})
 _SOURCES = frozenset({Kind.PROVIDER_CASH, Kind.SUSPENSE})
@@ -26,8 +30,11 @@ def check_money(
     priced_by: Settings | None,
     transfers: Sequence[Transferred],
     held_minor: int,
+    parts: Parts | None = None,
 ) -> Iterator[Finding]:
     """Whatever is wrong with a contract's money; `transfers` are all that touch what it holds.
+
+    `parts` are what its events say of refunds to the source, see `partner_history.settled_parts`.
 
     `held_minor` is the running balance of its held accounts. `priced_by` are the settings of
     its business, None if they changed since: then only the chain's first event vouches for the
@@ -37,8 +44,13 @@ def check_money(
     yield from _check_quote(contract, priced_by)
     for index in range(len(contract.tranches)):
         account = held(contract.currency, contract.key, index)
-        yield from _check_funding(contract, index, [t for t in transfers if t.credit == account])
-        yield from _check_outcome(contract, index, [t for t in transfers if t.debit == account])
+        came = [t for t in transfers if t.credit == account]
+        went = [t for t in transfers if t.debit == account]
+        yield from _check_funding(contract, index, came)
+        if parts and index in parts:
+            yield from _check_refund(contract, index, *parts[index], came, went)
+        else:
+            yield from _check_outcome(contract, index, went)
 
 
 def _check_proof(
@@ -67,6 +79,9 @@ def _check_quote(contract: Contract, priced_by: Settings | None) -> Iterator[Fin
             policies = (priced_by.cancellation_policy, terms.cancellation_policy)
             tiers = [", ".join(f"{t.work} {t.seller_bps}" for t in policy) for policy in policies]
             yield Finding(7, None, f"the tiers {tiers[0]}", tiers[1])
+        if terms.retention_bps != priced_by.retention_bps:
+            kept = f"{priced_by.retention_bps} bps of retention"
+            yield Finding(8, None, kept, f"{terms.retention_bps} bps")
 
 
 def _check_funding(
@@ -133,6 +148,44 @@ def _check_outcome(
     if expected != posted:
         what = f"postings of a tranche that is {state}: {_posted(expected)}"
         yield Finding(invariant, None, what, _posted(posted))
+
+
+def _check_refund(
+    contract: Contract,
+    index: int,
+    kind: RefundKind,
+    part: Part,
+    came: Sequence[Transferred],
+    went: Sequence[Transferred],
+) -> Iterator[Finding]:
+    """A tranche that was refunded to its source: by the rules, and posted as its event says."""
+    if contract.tranches[index] not in (Money.REFUNDED, Money.SPLIT):
+        yield Finding(15, None, "a tranche that was refunded", contract.tranches[index])
+        return
+    if part != part_of(contract, kind, index, part.buyer_minor):
+        yield Finding(8, None, f"the parts of a {kind} refund", f"{part}")
+    source = unpack(came[0].debit).owner if came else 0
+    wanted = postings(
+        RefundedToSource(
+            business=contract.business,
+            contract=contract.key,
+            tranche=index,
+            currency=contract.currency,
+            provider_account=source or 1,
+            buyer_minor=part.buyer_minor,
+            seller=contract.seller,
+            seller_minor=part.seller_minor,
+            lines=part.lines,
+        )
+    )
+    account = held(contract.currency, contract.key, index)
+    expected = Counter(
+        (p.credit, p.amount_minor) for p in wanted if p.amount_minor and p.debit == account
+    )
+    posted = Counter((t.credit, t.amount_minor) for t in went)
+    if expected != posted:
+        what = f"postings of a {kind} refund: {_posted(expected)}"
+        yield Finding(8, None, what, _posted(posted))
 
 
 def _posted(parts: Counter[tuple[int, int]]) -> str:

@@ -11,7 +11,13 @@ import asyncpg
 import msgspec
 
 from earnest.domain.money import CURRENCIES, CURRENCY_BY_NUMERIC
-from earnest.store import verify_accounts, verify_ledger, verify_payments, verify_rows
+from earnest.store import (
+    verify_accounts,
+    verify_ledger,
+    verify_payments,
+    verify_refunds,
+    verify_rows,
+)
 from earnest.store.db import CONNECT_SECONDS_MAX, DatabaseRefused
 from earnest.store.invariant import Check, Violation
 from earnest.store.migrate import pending_migrations
@@ -20,6 +26,7 @@ from earnest.store.verify_contracts import PREDICATES, walk_contracts, walk_inbo
 CHECKS: tuple[Check, ...] = (
     *verify_ledger.CHECKS,
     *verify_payments.CHECKS,
+    *verify_refunds.CHECKS,
     *verify_rows.CHECKS,
     *verify_accounts.CHECKS,
 )
@@ -71,6 +78,7 @@ SELECT
     (SELECT count(*) FROM rollup) AS rollup,
     (SELECT count(*) FROM contract) AS contract,
     (SELECT count(*) FROM payment) AS payment,
+    (SELECT count(*) FROM refund) AS refund,
     (SELECT count(*) FROM event) AS event,
     (SELECT count(*) FROM provider_event) AS provider_event,
     (SELECT count(*) FROM idempotency_key) AS idempotency_key,

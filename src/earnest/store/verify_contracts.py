@@ -16,6 +16,7 @@ from earnest.domain.audit import Event
 from earnest.domain.business import Settings
 from earnest.domain.contract import Contract
 from earnest.domain.history import Finding, check_chain, replay
+from earnest.domain.partner_history import settled_parts
 from earnest.domain.projection import (
     escrow_status,
     marketplace_status,
@@ -177,7 +178,9 @@ def _findings(
     transfers = [Moved(*row[1:]) for row in transfer_rows]
     yield from filter(None, (check_chain(contract, events), replay(contract, events)))
     try:
-        yield from check_money(contract, plans.get(contract.business), transfers, held_minor)
+        parts = settled_parts(events) if contract.job is None else None
+        plan = plans.get(contract.business)
+        yield from check_money(contract, plan, transfers, held_minor, parts)
     except (ValueError, KeyError) as error:
         yield Finding(6, None, "accounts that can be named", f"{type(error).__name__}: {error}")
     except EarnestError as error:
@@ -229,7 +232,12 @@ MONEY_EVENTS = """
 SELECT e.provider, e.event_id, e.payload, t.amount_minor, account_currency(t.debit) AS currency,
     v.livemode
 FROM provider_event AS e
-INNER JOIN transfer AS t ON t.commit_id = e.commit_id AND t.debit >> 57 = 3
+INNER JOIN (
+    SELECT d.commit_id, d.debit, sum(d.amount_minor)::bigint AS amount_minor
+    FROM transfer AS d
+    WHERE d.debit >> 57 = 3
+    GROUP BY d.commit_id, d.debit
+) AS t ON t.commit_id = e.commit_id
 INNER JOIN provider_account AS v ON v.id = t.debit & ((1::bigint << 40) - 1)
 WHERE e.took_money
 ORDER BY e.provider, e.event_id

@@ -151,6 +151,7 @@ ORDER BY p.id
 LIMIT 1
 """
 
+# The last leg of a refund, from transit to the provider, names its contract and holds nothing.
 TRANSFER_OF_ITS_CONTRACT = """
 SELECT t.id::text, NULL, format('contract %s', t.owner), coalesce(t.contract_id::text, 'none')
 FROM (
@@ -165,6 +166,7 @@ FROM (
     SELECT d.id, d.contract_id, NULL
     FROM transfer AS d
     WHERE d.debit >> 57 <> 1 AND d.credit >> 57 <> 1
+        AND NOT (d.movement = 'refunded_to_source' AND d.debit >> 57 = 9 AND d.credit >> 57 = 3)
 ) AS t
 WHERE t.contract_id IS DISTINCT FROM t.owner
 ORDER BY t.id

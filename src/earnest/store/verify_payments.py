@@ -98,8 +98,9 @@ SELECT p.id::text, p.public_id,
 FROM payment AS p
 INNER JOIN unnest($1::text[], $2::integer[]) AS n (code, number) ON n.code = p.currency
 LEFT JOIN (
-    SELECT d.payment_id, count(*) AS times, min(d.amount_minor) AS amount_minor,
-        min(d.debit) AS debit,
+    -- A transfer for each tranche, all in one commit.
+    SELECT d.payment_id, count(DISTINCT d.commit_id) AS times,
+        sum(d.amount_minor) AS amount_minor, min(d.debit) AS debit, max(d.debit) AS last_debit,
         string_agg(format('%s from account %s', d.amount_minor, d.debit), ', ') AS came
     FROM transfer AS d
     WHERE d.debit >> 57 = 3 AND d.payment_id IS NOT NULL
@@ -107,7 +108,7 @@ LEFT JOIN (
 ) AS t ON t.payment_id = p.id
 WHERE (CASE
     WHEN p.state IN ('captured', 'parked', 'refunded') THEN t.times = 1
-        AND t.amount_minor = p.amount_minor
+        AND t.amount_minor = p.amount_minor AND t.debit = t.last_debit
         AND t.debit = ((3::bigint << 57) | (n.number::bigint << 47) | p.provider_account_id)
     ELSE t.times IS NULL
 END) IS NOT TRUE
@@ -128,8 +129,9 @@ ORDER BY p.id
 LIMIT 1
 """
 
-# An event that took money is the cause of exactly one transfer from the provider; of its own
-# session's payment when it was applied or parked, into suspense when it was quarantined.
+# An event that took money is the cause of one transfer from the provider (one for each tranche that
+# it funds); of its own session's payment when it was applied or parked, into suspense when it was
+# quarantined.
 EVENT_BROUGHT_ITS_MONEY = """
 SELECT format('%s %s', e.provider, e.event_id), e.session_id,
     CASE WHEN e.took_money THEN format('one transfer of money that was %s', e.outcome)
@@ -138,6 +140,7 @@ SELECT format('%s %s', e.provider, e.event_id), e.session_id,
 FROM provider_event AS e
 LEFT JOIN (
     SELECT d.commit_id, count(*) AS times, min(d.payment_id) AS payment_id,
+        max(d.payment_id) AS last_payment_id, count(DISTINCT d.credit) AS accounts,
         min(d.contract_id) AS contract_id, bool_and(d.credit >> 57 = 12) AS in_suspense,
         string_agg(format('%s to account %s', d.amount_minor, d.credit), ', ') AS came
     FROM transfer AS d
@@ -150,7 +153,8 @@ WHERE (CASE
     WHEN NOT e.took_money THEN t.times IS NULL
     WHEN e.outcome = 'quarantined' THEN t.times = 1 AND t.in_suspense
         AND t.payment_id IS NULL AND t.contract_id IS NULL
-    ELSE t.times = 1 AND t.in_suspense = (e.outcome = 'parked')
+    ELSE (t.times = 1 OR (e.outcome = 'applied' AND t.times = t.accounts))
+        AND t.in_suspense = (e.outcome = 'parked') AND t.payment_id = t.last_payment_id
         AND p.session_id = e.session_id AND v.provider = e.provider
         AND e.outcome IN ('applied', 'parked')
 END) IS NOT TRUE
@@ -260,6 +264,7 @@ FROM (
         WHEN 'attached' THEN 'payment.completed'
         WHEN 'released' THEN 'contract.released'
         WHEN 'refunded' THEN 'contract.refunded'
+        WHEN 'refunded_to_source' THEN 'contract.refunded'
         WHEN 'parked_refunded' THEN 'payment.refunded'
         WHEN 'parked' THEN CASE
             WHEN d.payment_id IS NULL THEN 'payment.quarantined' ELSE 'payment.parked'
