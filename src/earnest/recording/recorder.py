@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -44,6 +45,7 @@ class Recorder:
         headers: Mapping[str, str] | None = None,
         body: Any = None,
         raw: bytes | None = None,
+        form: Mapping[str, str] | None = None,
     ) -> Any:
         """Let `who` ask operation `of`, which must answer `status` (0: that of its success).
 
@@ -55,15 +57,16 @@ class Recorder:
             operation.method,
             url,
             params=query,
-            headers={**self._authorization(who), **(headers or {})},
-            content=raw if raw is not None else _encoded(body),
+            headers={**self._authorization(who), **(headers or {}), **(_FORM if form else {})},
+            content=urlencode(form).encode() if form else _encoded(body) if raw is None else raw,
         )
         if answer.status_code != (status or operation.status):
             raise NotAsTold(f"{who}: {operation.method} {url}: {answer.status_code} {answer.text}")
         found = _read(answer)
         if title:
+            sent = body if form is None else dict(form)
             self.keep(
-                of, title, answer.status_code, path or {}, query or {}, headers or {}, body, found
+                of, title, answer.status_code, path or {}, query or {}, headers or {}, sent, found
             )
         return found
 
@@ -80,10 +83,10 @@ class Recorder:
         if answer.status_code < 400:
             return
         found = _read(answer)
-        known = {(one.of, one.answer["code"]) for one in self.examples if one.status >= 400}
-        if (of, found["code"]) not in known:
+        known = {(one.of, _code(one.answer)) for one in self.examples if one.status >= 400}
+        if (of, _code(found)) not in known:
             self.keep(
-                of, found["detail"], answer.status_code, path, sent.get("query") or {}, {},
+                of, _words(found), answer.status_code, path, sent.get("query") or {}, {},
                 sent.get("body"), found,
             )  # fmt: skip
 
@@ -138,6 +141,9 @@ class Stable:
             text = pattern.sub(word, text)
         text = _ID.sub(lambda found: f"66aa{self._number('id', found[0]):020x}", text)
         text = _NUMBER.sub(lambda found: f"CON{self._number('CON', found[0]) + 48120376}", text)
+        text = _REFERENCE.sub(
+            lambda found: f"USR_20260501090000_{self._number('USR', found[0]) + 1000}", text
+        )
         text = _SESSION.sub(lambda found: f"cs_sandbox_{self._number('cs', found[0])}", text)
         return _ACCOUNT.sub(
             lambda found: f"{found[1]}{self._number(found[1], found[2])}{found[3]}", text
@@ -149,13 +155,22 @@ class Stable:
         return seen.setdefault(text, len(seen) + 1)
 
 
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _ID = re.compile(r"\b[0-9a-f]{24}\b")
 _NUMBER = re.compile(r"\bCON[0-9]{8}\b")
+_REFERENCE = re.compile(r"\bUSR_[0-9]{14}_[0-9]{4}\b")
 _SESSION = re.compile(r"\bcs_[A-Za-z0-9_-]+")
 _ACCOUNT = re.compile(r"\A([a-z_]+:(?:[A-Z]{3}:)?)([0-9]+)((?::[0-9]+)?)\Z")
 _FIXED = (
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+"), "header.claims.signature"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "token-of-the-link"),
+    (re.compile(r"(?:\A|(?<=token=))A[Qg][\w-]{48}(?![\w-])"), "token-of-the-page"),
+    (re.compile(r"\bes_[\w-]{43}"), "es_shown-once"),
+    (re.compile(r"\bec_[0-9a-z]{24}\b"), "ec_demobroker"),
+    (
+        re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
+        "0192a0de-0000-7000-8000-000000000001",
+    ),
     (
         re.compile(r"\b20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z"),
         "2026-05-01T09:00:00.000Z",
@@ -164,6 +179,16 @@ _FIXED = (
     (re.compile(r"\A20[0-9]{2}-[0-9]{2}\Z"), "2026-05"),
     (re.compile(r"\b[0-9]{6}\b"), "123456"),
 )
+
+
+def _code(refusal: dict[str, Any]) -> str:
+    """What tells refusals apart: the code, or what the partner API and RFC 6749 have instead."""
+    return str(refusal.get("code") or refusal.get("message") or refusal["error"])
+
+
+def _words(refusal: dict[str, Any]) -> str:
+    found = refusal.get("detail") or refusal.get("error_description")
+    return str(found or refusal["errors"][0])
 
 
 def _encoded(body: Any) -> bytes | None:

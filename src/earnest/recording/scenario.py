@@ -8,6 +8,7 @@ all can happen. `recorder` keeps it, `make docs` writes it down, a test tells it
 from typing import Any
 
 from earnest.recording.contracts import UNKNOWN_ID, ContractScenes
+from earnest.recording.partners import PartnerScenes
 from earnest.recording.recorder import Recorder
 
 PASSWORD = "Cobalt!Kite7"  # noqa: S105  everybody's, in an empty sandbox
@@ -27,6 +28,7 @@ class Scenario:
         self._ids: dict[str, str] = {}
         self._labels: dict[str, str] = {}
         self._scenes = ContractScenes(recorder, self._ids, self._labels, webhook_secret)
+        self._partners = PartnerScenes(recorder)
 
     async def tell(self) -> None:
         """All of it."""
@@ -39,6 +41,8 @@ class Scenario:
         await self._scenes.cancelled()
         await self._scenes.parked()
         await self._users()
+        await self._partners.begin()
+        await self._partners.users()
         await self._refusals()
         await self._passwords()
 
@@ -255,7 +259,7 @@ class Scenario:
     def _who(self, of: str) -> str:
         """Somebody whom its access admits."""
         roles = self._recorder.operations[of].access.roles
-        names = {"client": "alice", "freelancer": "bob", "admin": "olga"}
+        names = {"client": "alice", "freelancer": "bob", "admin": "olga", "partner": "broker"}
         return next((names[role] for role in names if role in roles), "")
 
     def _sound(self, of: str) -> Any:
