@@ -11,7 +11,7 @@ from digest import digest
 from earnest.actions.contracts import NotTheirContract
 from earnest.domain.hiring import NotYourJob
 from earnest.domain.party import Role
-from earnest.domain.rules import NotYourContract
+from earnest.domain.refusals import NotYourContract
 from earnest.errors import Forbidden
 from earnest.store.db import Pool
 from earnest.web.origins import ForeignPage

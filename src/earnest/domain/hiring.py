@@ -21,7 +21,8 @@ from earnest.domain.movement import Attached, Funded, ParkedRefunded
 from earnest.domain.party import Actor, Role
 from earnest.domain.payment import PAYABLE, Payment, PaymentState
 from earnest.domain.projection import step
-from earnest.domain.rules import Verb, WrongRole, refusal
+from earnest.domain.refusals import WrongRole
+from earnest.domain.rules import Verb, refusal
 from earnest.domain.verbs import claim, created_body, new_contract
 from earnest.errors import Conflict, Forbidden, InvalidField, NotFound, Refused
 from earnest.ids import Ids, PublicId

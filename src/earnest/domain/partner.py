@@ -26,7 +26,8 @@ from earnest.domain.movement import Released
 from earnest.domain.party import Actor, Member
 from earnest.domain.pricing import price
 from earnest.domain.projection import step
-from earnest.domain.rules import NotApproved, Verb, require
+from earnest.domain.refusals import NotApproved
+from earnest.domain.rules import Verb, require
 from earnest.domain.verbs import begin, created_body, major
 from earnest.errors import InvalidField, NotFound, Refused
 from earnest.ids import Ids

@@ -28,7 +28,8 @@ from earnest.domain.payment import Payment
 from earnest.domain.pricing import FeesExceedAmount, Line, LineType, Payee, Payer, PricedTranche
 from earnest.domain.projection import step
 from earnest.domain.refund import Part, Refund, RefundKind, RefundState
-from earnest.domain.rules import NotFunded, Verb, WrongRole, require
+from earnest.domain.refusals import NotFunded, WrongRole
+from earnest.domain.rules import Verb, require
 from earnest.domain.verbs import major
 from earnest.errors import InvalidField, Refused
 from earnest.ids import Ids

@@ -25,14 +25,8 @@ from earnest.domain.movement import Refunded, Released
 from earnest.domain.party import Actor, Role
 from earnest.domain.pricing import price
 from earnest.domain.projection import step
-from earnest.domain.rules import (
-    NotFunded,
-    NothingHeld,
-    ReleaseNotRequested,
-    Verb,
-    require,
-    require_standing,
-)
+from earnest.domain.refusals import NotFunded, NothingHeld, ReleaseNotRequested
+from earnest.domain.rules import Verb, require, require_standing
 from earnest.errors import Refused
 from earnest.ids import Ids
 

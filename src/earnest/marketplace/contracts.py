@@ -25,7 +25,8 @@ from earnest.domain.money import CURRENCIES, parse_major
 from earnest.domain.party import Actor, Role
 from earnest.domain.pricing import FeesExceedAmount
 from earnest.domain.projection import MARKETPLACE_STATUSES
-from earnest.domain.rules import NotFunded, Verb, refusals
+from earnest.domain.refusals import NotFunded
+from earnest.domain.rules import Verb, refusals
 from earnest.domain.verbs import InvalidTransition
 from earnest.errors import InvalidField
 from earnest.ids import PublicId, parse_public_id

@@ -7,7 +7,7 @@ from litestar.params import FromPath
 from earnest.actions.contracts import ContractNotFound
 from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.party import Actor, Role
-from earnest.domain.rules import NotYourContract
+from earnest.domain.refusals import NotYourContract
 from earnest.ids import parse_public_id
 from earnest.ledger import accounts as chart
 from earnest.ledger.accounts import unpack

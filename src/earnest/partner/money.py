@@ -16,7 +16,8 @@ from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.partner import MilestoneNotFound, SellerNotVerified
 from earnest.domain.pricing import FeesExceedAmount
 from earnest.domain.refund import RefundKind
-from earnest.domain.rules import NotApproved, Verb, refusals
+from earnest.domain.refusals import NotApproved
+from earnest.domain.rules import Verb, refusals
 from earnest.errors import InvalidField
 from earnest.marketplace.shapes import Line, Major, Text, one_of
 from earnest.partner.answers import PARTNER, find, fresh_checkout, is_payable
