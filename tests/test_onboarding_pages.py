@@ -7,6 +7,7 @@ import httpx
 import pytest
 from litestar import Litestar
 
+from conftest import TestDatabase
 from digest import digest
 from earnest.actions.onboarding import Step
 from earnest.app import build_app
@@ -14,6 +15,7 @@ from earnest.providers.kyc import UNKNOWN_TO_THE_REGISTER, WITHOUT_ACCOUNT, WITH
 from earnest.store import kyc
 from earnest.store.db import Pool
 from earnest.store.limits import IDENTITY, IDENTITY_CODE
+from earnest.store.verify import verify
 from earnest.web.links import LinkKind
 from partners import Broker, make_broker
 from people import ANSWERS, BANK_ACCOUNT, OMAR, PERSON, Visit, errors, path_of
@@ -78,7 +80,9 @@ async def test_it_takes_each_step_once_and_in_order(visit: Visit, app: Litestar)
     assert await digest(pool) == before
 
 
-async def test_sending_a_form_twice_at_once_takes_one_step(visit: Visit, app: Litestar) -> None:
+async def test_sending_a_form_twice_at_once_takes_one_step(
+    visit: Visit, app: Litestar, database: TestDatabase
+) -> None:
     await visit.through(Step.BANK_ACCOUNT)
     sent = {"step": "bank_account", **BANK_ACCOUNT}
     answers = await asyncio.gather(*(visit.browser.post(visit.url, data=sent) for _ in range(10)))
@@ -89,6 +93,8 @@ async def test_sending_a_form_twice_at_once_takes_one_step(visit: Visit, app: Li
                                 kyc.PARTY_VERIFIED)  # fmt: skip
         [party] = await conn.fetch("SELECT public_id FROM party WHERE phone = $1", visit.phone)
     assert [tuple(row) for row in told] == [(f"party:{party[0]}", "system:0", "{}")]
+    report = await verify(database.app_dsn)
+    assert report.violation is None, str(report.violation)
 
 
 async def test_what_the_partner_told_need_not_be_typed(broker: Broker, api: Caller) -> None:
@@ -409,11 +415,13 @@ async def test_names_are_text_wherever_they_stand(app: Litestar, api: Caller) ->
     await broker.client.aclose()
 
 
-async def test_production_believes_nobody(broker: Broker, database: object, pool: Pool) -> None:
+async def test_production_believes_nobody(
+    broker: Broker, database: TestDatabase, pool: Pool
+) -> None:
     """There is no KYC provider in this version but the sandbox's, who believes everybody."""
     made = await broker.client.post("/apps/api/user", json=OMAR)
     settings = make_settings(
-        database.app_dsn,  # type: ignore[attr-defined]
+        database.app_dsn,
         env="production",
         public_url="https://pay.example",
     )

@@ -66,3 +66,10 @@ SELECT provider, event_id || :suffix, commit_id, type, session_id, outcome, reas
     payload, received_at
 FROM provider_event WHERE """
 PARTNER = "INSERT INTO business (id, name, currency, settings) VALUES (2, 'Partner', 'INR', '{}')"
+VERIFY = """
+INSERT INTO kyc (
+    party_id, national_id, first_name, last_name, answers, iban, bic, identified_at, answered_at,
+    verified_at, bank_account_at, completed_at, created_at, updated_at
+)
+SELECT :row, s, s, s, s, s, s, t, t, t, t, t, t, t FROM (SELECT '\\x01'::bytea, now()) AS v (s, t)
+"""

@@ -10,6 +10,7 @@ from damage.finds import (
     REQUESTED,
     SECOND_EVENT,
     THIS_EVENT,
+    VERIFY,
     Damage,
 )
 
@@ -384,6 +385,13 @@ TRAIL = (
         "login",
         "SELECT id FROM party WHERE name = 'Bob'",
         ("UPDATE login SET role = 'admin' WHERE party_id = :row",),
+    ),
+    Damage(
+        "somebody who was verified by nobody",
+        26,
+        "kyc",
+        "SELECT id FROM party WHERE name = 'Bob'",
+        (VERIFY,),
     ),
     Damage(
         "an account blocked by nobody",

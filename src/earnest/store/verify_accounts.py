@@ -145,6 +145,21 @@ HAVING coalesce(bool_or(
 ), FALSE) IS NOT TRUE
 """
 
+# The event is of the moment at which the last step was done: it is written with it.
+VERIFIED_IS_ON_RECORD = """
+SELECT k.party_id::text, p.public_id, '1 event party.verified of that moment',
+    format('%s of them', count(e.id))
+FROM kyc AS k
+LEFT JOIN party AS p ON p.id = k.party_id
+LEFT JOIN event AS e ON e.subject = 'party:' || p.public_id
+    AND e.type = 'party.verified' AND e.contract_id IS NULL AND e.recorded_at = k.completed_at
+WHERE k.completed_at IS NOT NULL
+GROUP BY k.party_id, p.public_id
+HAVING count(e.id) <> 1
+ORDER BY k.party_id
+LIMIT 1
+"""
+
 CHECKS = (
     Check(26, "an e-mail address has one account", "login", EMAIL_ONCE),
     Check(26, "an account is found under its own address", "login", EMAIL_IS_CANONICAL),
@@ -162,6 +177,7 @@ CHECKS = (
         STATUS_IS_ON_RECORD,
     ),
     Check(26, "only admins block and unblock", "event", BLOCKED_BY_ADMINS),
+    Check(26, "whose identity is verified is so on record", "kyc", VERIFIED_IS_ON_RECORD),
     Check(
         26,
         "the application's role cannot change who has which role",
