@@ -114,6 +114,7 @@ PEOPLE = {
     ),
     106: Row("S", "another role in the token or the database; a blocked person's session"),
     107: Row("S", "signing up as an admin, or with the code of another address"),
+    109: Row("S", "partners' tokens asked for with other words, in other places, by nobody"),
     110: Row("S", "every code, a thousand passwords, passwords that cannot be"),
     119: Row("Z", "markup and invisible characters in names and texts"),
 }

@@ -36,7 +36,7 @@ ROLE_OF = {
 # of partners (test_partner_authorisation.py).
 PUBLIC = re.compile(
     r"/healthz|/readyz|/metrics|/openapi\.json|/docs.*|/static/.*|/webhook|/sandbox/.*"
-    r"|/api/auth/.*|/checkout.*|/onboarding.*"
+    r"|/api/auth/.*|/checkout.*|/onboarding.*|/connect/token|/\.well-known/jwks\.json"
 )
 
 
@@ -76,6 +76,13 @@ ROWS = [
     Row("PUT /api/admin/users/unblock-freelancer/{user_id:str}", "O"),
     Row("PUT /api/admin/users/block-admin/{user_id:str}", "O"),
     Row("PUT /api/admin/users/unblock-admin/{user_id:str}", "O"),
+    Row("GET /api/admin/businesses", "O"),
+    Row("POST /api/admin/businesses", "O", {"name": "Another Broker"}),
+    Row("GET /api/admin/businesses/{business_id:str}", "O"),
+    Row("PATCH /api/admin/businesses/{business_id:str}", "O", {"taxBps": 0}),
+    Row("POST /api/admin/businesses/{business_id:str}/rotate-secret", "O"),
+    Row("PATCH /api/admin/businesses/{business_id:str}/block", "O"),
+    Row("PATCH /api/admin/businesses/{business_id:str}/unblock", "O"),
     Row("GET /api/admin/escrow/balance", "O"),
     Row("GET /api/admin/escrow/total-revenue", "O"),
     Row("GET /api/admin/escrow/transactions", "O"),

@@ -10,7 +10,9 @@ import pytest
 from litestar import Litestar
 from litestar.routes import HTTPRoute
 
+from earnest.domain.party import Role
 from earnest.errors import code_of
+from earnest.partner.token import error_of
 from earnest.web.auth import access_of
 from earnest.web.envelope import headers_around
 from routes import PAGES
@@ -109,7 +111,8 @@ async def test_it_says_who_may_call(described: Any, app: Litestar) -> None:
         roles = access_of(one.handler).roles
         assert ("401" in told["responses"]) >= bool(roles)
         if roles:
-            assert told["security"] == [{"accessToken": []}]
+            token = "partnerToken" if Role.PARTNER in roles else "accessToken"
+            assert told["security"] == [{token: []}]
             assert {"401", "403", "503"} <= told["responses"].keys()
             named = re.findall(r"Who: ([a-z, ]+)\.", told["description"])
             assert named == [", ".join(sorted(roles))]
@@ -121,15 +124,23 @@ async def test_it_names_exactly_the_codes_of_each_status(described: Any, app: Li
         for status, refusals in one.refusals.items():
             [content] = resolved(described, told[str(status)])["content"].values()
             [_, only] = content["schema"]["allOf"]
-            assert only["properties"]["status"]["const"] == status
-            assert only["properties"]["code"]["enum"] == [code_of(each) for each in refusals]
-            assert set(content["examples"]) == {code_of(each) for each in refusals}
+            codes = [code_of(each) for each in refusals]
+            if one.form == "Token":
+                errors = {error_of(status, each) for each in refusals}
+                assert set(only["properties"]["error"]["enum"]) == errors
+            else:
+                assert only["properties"]["status"]["const"] == status
+            if one.form:
+                assert set(content["examples"]) >= set(codes)
+                continue
+            assert only["properties"]["code"]["enum"] == codes
+            assert set(content["examples"]) == set(codes)
 
 
 async def test_changes_take_a_key_but_for_signing_in(described: Any) -> None:
     for method, path, one in operations(described):
         takes = any(each["name"] == "Idempotency-Key" for each in one["parameters"])
-        is_open = path.startswith(("/api/auth/", "/webhook", "/sandbox/"))
+        is_open = path.startswith(("/api/auth/", "/webhook", "/sandbox/", "/connect/"))
         assert takes == (method != "GET" and not is_open), path
         assert takes == ("422" in one["responses"])
 

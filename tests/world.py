@@ -32,6 +32,7 @@ async def ids_of(life: Life, applied_for: Life) -> dict[str, str]:
         for one in accepted(applications)["applications"]
         if one["jobId"]["_id"] == applied_for.job
     ]
+    partner = await cast.olga.post("/api/admin/businesses", json={"name": "Demo Broker"})
     wallet = await cast.bob.get(f"/api/freelancer/wallet/earnings/{cast.bob.id}")
     return {
         "contract_id": life.contract,
@@ -41,6 +42,7 @@ async def ids_of(life: Life, applied_for: Life) -> dict[str, str]:
         "user_id": cast.bob.id,
         "application_id": application,
         "label_id": cast.category,
+        "business_id": accepted(partner, 201)["data"]["businessId"],
         "payment_id": life.contract,
         "session_id": life.session,
         "id": (accepted(wallet)["data"] or {"_id": cast.bob.id})["_id"],
