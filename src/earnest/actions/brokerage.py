@@ -24,10 +24,12 @@ from earnest.errors import InvalidField, Unauthenticated
 from earnest.ids import Ids, new_platform_ref
 from earnest.store.idempotency import Once, Reply
 from earnest.store.partners import (
+    MONEY_MOVED,
     Brokered,
     FoundBrokered,
     FoundDraft,
     Known,
+    Moved,
     Wanted,
     load_draft,
 )
@@ -313,7 +315,15 @@ async def _carry_out(
 
     def render_after(found: FoundBrokered, change: Change) -> Reply:
         assert change.contract is not None
-        after = msgspec.structs.replace(_brokered(found), contract=change.contract)
+        before = _brokered(found)
+        moved = tuple(
+            Moved(event.key, event.type, event.recorded_at, event.body)
+            for event in change.events
+            if event.type in MONEY_MOVED
+        )
+        after = msgspec.structs.replace(
+            before, contract=change.contract, moved=before.moved + moved
+        )
         return render(after, found.now)
 
     wanted = Wanted(number, actor, once)

@@ -25,8 +25,7 @@ from earnest.domain.contract import (
 from earnest.domain.movement import Released
 from earnest.domain.party import Actor, Member
 from earnest.domain.pricing import price
-from earnest.domain.projection import step
-from earnest.domain.refusals import NotApproved
+from earnest.domain.projection import partner_status, step
 from earnest.domain.rules import Verb, require
 from earnest.domain.verbs import begin, created_body, major
 from earnest.errors import InvalidField, NotFound, Refused
@@ -42,6 +41,10 @@ class SamePerson(Refused):
 
 class MilestoneNotFound(NotFound):
     """Milestone not found"""
+
+
+class SellerNotApproved(Refused):
+    """The seller has to approve this contract first."""
 
 
 class SellerNotVerified(Refused):
@@ -148,12 +151,12 @@ def deliver(contract: Contract, actor: Actor, now: datetime, ids: Ids, reason: s
 
 
 def receive(contract: Contract, actor: Actor, now: datetime, ids: Ids, reason: str) -> Change:
-    """The buyer has received it; with all money settled the contract is completed (E22)."""
+    """The buyer has received it; once all money is settled the contract is completed (E22)."""
     require(contract, Verb.RECEIVE, actor)
     after = msgspec.structs.replace(contract, work=Work.COMPLETED, completed_at=now)
     body: dict[str, object] = {"reason": reason} | step(contract, contract)
     happened: list[tuple[str, dict[str, object]]] = [("contract.received", body)]
-    if after.settled:
+    if partner_status(after) == "completed":
         happened.append(("contract.completed", step(contract, after)))
     return of_contract(*record(after, actor, now, ids, *happened))
 
@@ -187,13 +190,13 @@ def release(
 ) -> Change:
     """The seller gets what is held: of one milestone, or of all that still hold money (E6).
 
-    Raises MilestoneNotFound, what the table refuses, NotApproved where the business wants the
+    Raises MilestoneNotFound, what the table refuses, SellerNotApproved where the business wants the
     seller's approval first (E15), and SellerNotVerified (E12).
     """
     targets = target(contract, milestone)
     require(contract, Verb.RELEASE, actor, targets)
     if business.settings.release_needs_approval and contract.agreement is not Agreement.ACCEPTED:
-        raise NotApproved
+        raise SellerNotApproved
     if business.settings.require_kyc and not seller_verified:
         raise SellerNotVerified
     after = msgspec.structs.replace(

@@ -58,7 +58,8 @@ def step(state: Contract, event: Event) -> Step | None:
         case "contract.received":
             return Step({"work": Work.COMPLETED, "completed_at": at}, Verb.RECEIVE)
         case "contract.completed":
-            return Step({}, None, everything, frozenset({Role.PARTNER}), _SETTLED)
+            by = frozenset({Role.PARTNER, Role.SYSTEM})
+            return Step({}, None, everything, by, _SETTLED)
         case "payment.processing":
             waiting = (Money.AWAITING_PAYMENT,) * len(everything)
             return Step({"tranches": waiting}, Verb.FUND)
@@ -110,10 +111,7 @@ _SETTLED = frozenset({Money.RELEASED, Money.REFUNDED, Money.SPLIT})
 
 def _initiated(state: Contract, body: _Body) -> Step:
     tranches = _of(body)
-    after = state.with_tranches(tranches, Money.REFUND_PENDING)
-    effect: dict[str, object] = {"tranches": after}
-    if state.dispute is Dispute.OPEN and Money.HELD not in after:
-        effect["dispute"] = Dispute.RESOLVED
+    effect: dict[str, object] = {"tranches": state.with_tranches(tranches, Money.REFUND_PENDING)}
     match body.kind:
         case RefundKind.LATE:
             return Step(effect, None, tranches, states=_PENDING)
@@ -132,4 +130,6 @@ def _moved(state: Contract, tranches: tuple[int, ...], to: Money, at: object) ->
     effect: dict[str, object] = {"tranches": after}
     if _SETTLED.issuperset(after):
         effect["settled_at"] = at
+        if state.dispute is Dispute.OPEN:
+            effect["dispute"] = Dispute.RESOLVED
     return effect

@@ -57,24 +57,23 @@ _PARTNER_ENDED = {
 def partner_status(contract: Contract) -> str:
     """One of the sixteen statuses of partner spec 7, in its API spelling.
 
-    Money speaks first: what is held, in dispute, on its way back or gone says more than what
-    was agreed. A contract is in escrow until its last tranche is settled.
+    Money speaks first: what is on its way back, held, in dispute or gone says more than what
+    was agreed. A contract is in escrow until its last tranche is settled; then it is completed
+    if the buyer received something that the seller was paid for (E22).
     """
     tranches = set(contract.tranches)
-    if contract.dispute is Dispute.OPEN and not contract.settled:
-        return "dispute"
     if Money.REFUND_PENDING in tranches:
         return "refundInProgress"
     if tranches & {Money.HELD, Money.RELEASE_REQUESTED}:
-        return "escrow"
-    if Money.AWAITING_PAYMENT in tranches:
-        return "waitingForBankPayment"
+        return "dispute" if contract.dispute is Dispute.OPEN else "escrow"
     if contract.agreement in _PARTNER_ENDED and Money.REFUNDED not in tranches:
         return _PARTNER_ENDED[contract.agreement]
-    if tranches <= {Money.RELEASED, Money.REFUNDED, Money.SPLIT}:
-        if tranches & {Money.REFUNDED, Money.SPLIT}:
-            return "refunded"
-        return "completed" if contract.work is Work.COMPLETED else "released"
+    if Money.AWAITING_PAYMENT in tranches:
+        return "waitingForBankPayment"
+    if contract.settled:
+        if Money.RELEASED in tranches and contract.work is Work.COMPLETED:
+            return "completed"
+        return "refunded" if tranches & {Money.REFUNDED, Money.SPLIT} else "released"
     return {Agreement.DRAFT: "draft", Agreement.PENDING: "pending"}.get(
         contract.agreement, "accepted" if contract.work is Work.NOT_STARTED else "approved"
     )
@@ -100,7 +99,6 @@ PARTNER_STATUSES = (
 """Those of partner spec 7 that v1.5.0 still has, in its order."""
 
 _MILESTONE = {
-    Money.AWAITING_PAYMENT: "waitingForBankPayment",
     Money.HELD: "escrow",
     Money.RELEASE_REQUESTED: "escrow",
     Money.RELEASED: "released",
@@ -115,8 +113,10 @@ def milestone_status(contract: Contract, tranche: int) -> str:
     state = contract.tranches[tranche]
     if state in _MILESTONE:
         return _MILESTONE[state]
-    ended = _PARTNER_ENDED.get(contract.agreement, "pending")
-    return "cancelled" if ended == "expired" else ended
+    if contract.agreement in _PARTNER_ENDED:
+        ended = _PARTNER_ENDED[contract.agreement]
+        return "cancelled" if ended == "expired" else ended
+    return "waitingForBankPayment" if state is Money.AWAITING_PAYMENT else "pending"
 
 
 def step(before: Contract | None, after: Contract) -> dict[str, object]:

@@ -17,6 +17,7 @@ from earnest.domain.contract import (
     Contract,
     Dispute,
     Money,
+    Work,
     cancellation_shares,
     record,
 )
@@ -26,7 +27,7 @@ from earnest.domain.partner import target
 from earnest.domain.party import SYSTEM, Actor, Role
 from earnest.domain.payment import Payment
 from earnest.domain.pricing import FeesExceedAmount, Line, LineType, Payee, Payer, PricedTranche
-from earnest.domain.projection import step
+from earnest.domain.projection import partner_status, step
 from earnest.domain.refund import Part, Refund, RefundKind, RefundState
 from earnest.domain.refusals import NotFunded, WrongRole
 from earnest.domain.rules import Verb, require
@@ -160,15 +161,13 @@ def settle(
 ) -> Change:
     """The provider has given the money back: post what the refund said would become of it."""
     after = _settled(contract, refund, now)
-    said = _said(contract, refund) | step(contract, after)
-    after, events = record(
-        after,
-        SYSTEM,
-        now,
-        ids,
-        (f"refund.{_word(refund)}-succeeded", said),
-        ("contract.refunded", said),
-    )
+    completes = partner_status(after) == "completed"
+    refunded = msgspec.structs.replace(after, work=Work.DELIVERED) if completes else after
+    said = _said(contract, refund) | step(contract, refunded)
+    happened = [(f"refund.{_word(refund)}-succeeded", said), ("contract.refunded", said)]
+    if completes:
+        happened.append(("contract.completed", step(refunded, after)))
+    after, events = record(after, SYSTEM, now, ids, *happened)
     movements = _movements(contract, refund, payment)
     done = next_refund(
         refund,
@@ -317,7 +316,10 @@ def _settled(contract: Contract, refund: Refund, now: datetime) -> Contract:
     indexes = [part.tranche for part in refund.parts]
     gone = Money.SPLIT if refund.kind is RefundKind.PARTIAL else Money.REFUNDED
     after = msgspec.structs.replace(contract, tranches=contract.with_tranches(indexes, gone))
-    return msgspec.structs.replace(after, settled_at=now) if after.settled else after
+    if not after.settled:
+        return after
+    ended = Dispute.RESOLVED if after.dispute is Dispute.OPEN else after.dispute
+    return msgspec.structs.replace(after, settled_at=now, dispute=ended)
 
 
 def _movements(
@@ -340,14 +342,11 @@ def _movements(
 
 
 def _waiting(contract: Contract, refund: Refund) -> Contract:
-    """`contract` with the refund's tranches pending; a dispute ends when nothing else is held."""
+    """`contract` with the refund's tranches pending. A dispute stays open until all is settled:
+    the refund may yet be declined."""
     indexes = [part.tranche for part in refund.parts]
-    after = msgspec.structs.replace(
-        contract, tranches=contract.with_tranches(indexes, Money.REFUND_PENDING)
-    )
-    if after.dispute is Dispute.OPEN and not after.holding(Money.HELD):
-        after = msgspec.structs.replace(after, dispute=Dispute.RESOLVED)
-    return after
+    tranches = contract.with_tranches(indexes, Money.REFUND_PENDING)
+    return msgspec.structs.replace(contract, tranches=tranches)
 
 
 def _wait_for(
@@ -391,5 +390,6 @@ def _said(contract: Contract, refund: Refund) -> dict[str, object]:
 
 
 def _word(refund: Refund) -> str:
-    """full or partial: whether the seller gets a share (spec 6.2)."""
-    return "partial" if refund.seller_minor else "full"
+    """full or partial (spec 6.2): a cancellation by whether it leaves the seller a share."""
+    partial = refund.kind is RefundKind.PARTIAL or refund.seller_minor > 0
+    return "partial" if partial else "full"

@@ -105,7 +105,12 @@ _ACCEPTED = Check(
     {**_GONE, Agreement.PENDING: NotApproved, Agreement.DRAFT: NotApproved},
 )
 _LIVE = Check("agreement", frozenset({Agreement.PENDING, Agreement.ACCEPTED}), ContractEnded, _GONE)
-_IN_ESCROW = Check("in escrow", frozenset({"yes"}), NotFunded, {"settled": AlreadySettled})
+_IN_ESCROW = Check(
+    "in escrow",
+    frozenset({"yes"}),
+    NotFunded,
+    {"settled": AlreadySettled, "refund pending": RefundPending},
+)
 _HELD = Check(
     "money", frozenset({Money.HELD}), NotFunded, {**_SETTLED, Money.RELEASE_REQUESTED: NotFunded}
 )
@@ -255,7 +260,12 @@ RULES: dict[Verb, Rule] = {
         _BUSINESS,
         (
             _LIVE,
-            Check("something for the seller", frozenset({"yes"}), NotFunded),
+            Check(
+                "something for the seller",
+                frozenset({"yes"}),
+                NotFunded,
+                {"refunded": AlreadyRefunded, "refund pending": RefundPending},
+            ),
             Check("work", _UNFINISHED, AlreadyReceived),
             _NO_DISPUTE,
         ),
@@ -317,9 +327,15 @@ def facet(contract: Contract, name: str, tranche: int = 0) -> str:
         case "in escrow":
             if contract.holding(Money.HELD, Money.RELEASE_REQUESTED):
                 return "yes"
+            if contract.holding(Money.REFUND_PENDING):
+                return "refund pending"
             return "settled" if contract.settled else "no"
         case "something for the seller":
-            return "yes" if contract.holding(Money.HELD, Money.RELEASED, Money.SPLIT) else "no"
+            if contract.holding(Money.HELD, Money.RELEASED, Money.SPLIT):
+                return "yes"
+            if contract.holding(Money.REFUND_PENDING):
+                return "refund pending"
+            return "refunded" if contract.settled else "no"
     raise ValueError(name)
 
 

@@ -13,10 +13,9 @@ from earnest.actions.core import ANY_ACTION
 from earnest.domain.business import Business
 from earnest.domain.change import Change
 from earnest.domain.money import CURRENCIES, to_number
-from earnest.domain.partner import MilestoneNotFound, SellerNotVerified
+from earnest.domain.partner import MilestoneNotFound, SellerNotApproved, SellerNotVerified
 from earnest.domain.pricing import FeesExceedAmount
 from earnest.domain.refund import RefundKind
-from earnest.domain.refusals import NotApproved
 from earnest.domain.rules import Verb, refusals
 from earnest.errors import InvalidField
 from earnest.marketplace.shapes import Line, Major, Text, one_of
@@ -130,7 +129,7 @@ async def start_checkout(
         InvalidContractId,
         ContractNotFound,
         MilestoneNotFound,
-        NotApproved,
+        SellerNotApproved,
         SellerNotVerified,
         *refusals(Verb.RELEASE),
         *ANY_ACTION,

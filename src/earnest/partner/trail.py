@@ -79,7 +79,10 @@ class TransferShown(msgspec.Struct, rename="camel"):
 
 
 class ProofShown(msgspec.Struct, rename="camel"):
-    """funded = toSeller + toBuyer + fees + tax + held, by the ledger alone; `holds` says so."""
+    """funded = toSeller + toBuyer + fees + tax + held, by the ledger alone; `holds` says so.
+
+    `tax` is what is owed to the state; the business's own tax is among what it gets, `fees` (E24).
+    """
 
     contract_id: Number
     currency: str

@@ -224,7 +224,7 @@ class Listed(msgspec.Struct, frozen=True):
     seller: Member
 
 
-# Newest first; $2 is a partner's status or null, $3 a reference or null.
+# Newest first; $2 is a partner's status or null.
 LIST = """
 SELECT c AS contract, t.terms, buyer AS buyer, seller AS seller
 FROM contract AS c
