@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from conftest import TestDatabase
 from earnest.app import build_core
 from earnest.outbound.sender import Limits, Sender
 from earnest.settings import Settings
@@ -24,6 +25,7 @@ from earnest.worker.deliveries import Deliveries
 from life import accepted
 from partners import Broker
 from receiver import Conduct, Receiver, Request, receiving
+from web import make_settings
 
 WEBHOOKS = "/apps/api/webhooks"
 CONTRACTS = "/apps/api/contracts"
@@ -159,3 +161,8 @@ async def hooked(broker: Broker, conduct: Conduct) -> AsyncIterator[Hook]:
         made = await save(broker, f"http://127.0.0.1:{receiver.port}/hook")
         settings: Settings = broker.app.state.settings
         yield Hook(broker, receiver, made["secretKey"], made["id"], settings)
+
+
+def webhook_settings(database: TestDatabase) -> Settings:
+    """Sandbox settings with which webhooks may be received on loopback."""
+    return make_settings(database.app_dsn, webhook_allow_private=True)

@@ -52,7 +52,7 @@ CREATE TABLE webhook_endpoint (
     updated_at timestamptz NOT NULL,
     deleted_at timestamptz,
     leased_by uuid,
-    leased_until timestamptz NOT NULL DEFAULT '-infinity',
+    leased_until timestamptz NOT NULL DEFAULT 'epoch',
     CONSTRAINT webhook_endpoint_business_fk FOREIGN KEY (business_id) REFERENCES business (id),
     CONSTRAINT webhook_endpoint_in_business UNIQUE (business_id, id),
     CONSTRAINT webhook_endpoint_old_secret CHECK (

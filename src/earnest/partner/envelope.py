@@ -61,7 +61,7 @@ def refuse(request: Request[Any, Any, Any], told: Told) -> Response[Failure]:
         field = as_written(error.field, request.scope.get("earnest.body"))
         expected = in_language_of(request, error.expected)
         headline = VALIDATION_FAILED if type(error) is InvalidField else _docstring(error)
-        found = [ValidationError(field, f"{field} {expected}")]
+        found = [ValidationError(field, f"{getattr(error, 'noun', field)} {expected}")]
     else:
         headline, found = told.text, []
     message = in_language_of(request, headline)

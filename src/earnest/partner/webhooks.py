@@ -7,7 +7,7 @@ import secrets
 import string
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import msgspec
@@ -35,6 +35,8 @@ _LETTERS = string.ascii_letters + string.digits
 
 class InvalidWebhookUrl(InvalidField):
     """Invalid webhook URL"""
+
+    noun: ClassVar[str] = "URL"  # what the guide calls it where it says what is wrong
 
 
 class WebhookNotFound(NotFound):
@@ -96,7 +98,8 @@ async def save_webhook(
             is_production=settings.is_production,
         )
     except InvalidField as error:
-        raise InvalidWebhookUrl(error.field, error.expected) from None
+        expected = error.expected.replace("http or https", "HTTP or HTTPS")
+        raise InvalidWebhookUrl(error.field, expected) from None
     sealer = request.app.state.sealer
 
     async def work(conn: Connection) -> Reply:

@@ -95,7 +95,7 @@ RETURNING id
 """
 
 RELEASE = """
-UPDATE webhook_endpoint SET leased_by = NULL, leased_until = '-infinity'
+UPDATE webhook_endpoint SET leased_by = NULL, leased_until = 'epoch'
 WHERE id = ANY($2::uuid[]) AND leased_by = $1
 """
 
