@@ -24,6 +24,33 @@ class PartnerScenes:
         }
         given = await self.ask("", "connectToken", "A token for a day", form=form)
         self._recorder.tokens["broker"] = given["access_token"]
+        wrong = form | {"client_secret": "es_wrong"}
+        await self.ask("", "connectToken", "A wrong secret", status=401, form=wrong)
+        password = form | {"grant_type": "password"}
+        await self.ask("", "connectToken", "Another grant", status=400, form=password)
+        await self.ask("", "jwks", "The public half of each key")
+
+    async def businesses(self) -> None:
+        """What Olga does with another partner."""
+        wanted = {
+            "name": "Rival Broker",
+            "currency": "KWD",
+            "platformFeeBps": 500,
+            "platformFeeMinimum": 0.25,
+            "callbackHosts": ["shop.example.com"],
+        }
+        made = await self.ask("olga", "createBusiness", "With rules of its own", body=wanted)
+        path = {"businessId": made["data"]["businessId"]}
+        await self.ask("olga", "getBusinesses", "All partners")
+        await self.ask("olga", "getBusiness", "One partner", path=path)
+        change = {"requireKyc": True, "platformFeeMaximum": 25}
+        of = "changeBusiness"
+        await self.ask("olga", of, "From the next contract on", path=path, body=change)
+        below = {"platformFeeMaximum": 0.125}
+        await self.ask("olga", of, "Below its minimum", status=400, path=path, body=below)
+        await self.ask("olga", "rotateSecret", "Another secret", path=path)
+        await self.ask("olga", "blockBusiness", "Kept out", path=path)
+        await self.ask("olga", "unblockBusiness", "Let in again", path=path)
 
     async def users(self) -> None:
         """Huda and Omar, and how far Omar has come."""

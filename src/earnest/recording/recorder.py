@@ -167,6 +167,8 @@ _FIXED = (
     (re.compile(r"(?:\A|(?<=token=))A[Qg][\w-]{48}(?![\w-])"), "token-of-the-page"),
     (re.compile(r"\bes_[\w-]{43}"), "es_shown-once"),
     (re.compile(r"\bec_[0-9a-z]{24}\b"), "ec_demobroker"),
+    (re.compile(r"\A[\w-]{43}\Z"), "thumbprint-of-the-key"),
+    (re.compile(r"\A[\w-]{342}\Z"), "modulus-of-the-key"),
     (
         re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
         "0192a0de-0000-7000-8000-000000000001",

@@ -42,6 +42,7 @@ class Scenario:
         await self._scenes.parked()
         await self._users()
         await self._partners.begin()
+        await self._partners.businesses()
         await self._partners.users()
         await self._refusals()
         await self._passwords()

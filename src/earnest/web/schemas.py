@@ -23,8 +23,18 @@ def schemas_of(bodies: Iterable[Any], answers: Iterable[Any]) -> tuple[dict[Any,
     for name, schema in components.items():
         if name not in in_bodies:
             _always_there(schema)
-    named = {name: _tidied(components[name]) for name in sorted(components)}
+    named = {_name(name): _tidied(components[name]) for name in sorted(components)}
     return dict(zip(types, map(_tidied, found), strict=True)), named
+
+
+def _name(component: str) -> str:
+    """Both faces have a NewContract: the partner's is called so here.
+
+    >>> _name("earnest.partner.contracts.NewContract")
+    'PartnerNewContract'
+    """
+    module, _, name = component.rpartition(".")
+    return f"Partner{name}" if ".partner." in f"{module}." else name
 
 
 def _always_there(schema: Schema) -> None:
@@ -44,6 +54,8 @@ def _tidied(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     made = {name: _tidied(of) for name, of in schema.items()}
+    if "$ref" in made:
+        made["$ref"] = REFERENCE.format(name=_name(made["$ref"].rpartition("/")[2]))
     # A Decimal is a JSON number on our wire.
     if any(one.get("format") == "decimal" for one in made.get("anyOf", ())):
         rest = [one for one in made.pop("anyOf") if one["type"] not in ("integer", "string")]
