@@ -18,7 +18,7 @@ from enum import StrEnum
 import msgspec
 
 from earnest.domain.audit import Event, canonical, genesis, link
-from earnest.domain.business import CancellationTier
+from earnest.domain.business import MARKETPLACE, CancellationTier
 from earnest.domain.money import share_bps
 from earnest.domain.party import Actor
 from earnest.domain.pricing import Line, PricedTranche
@@ -138,6 +138,11 @@ class Contract(msgspec.Struct, frozen=True):
     """A payment created this contract and its client has not yet asked for it (D2)."""
     event_seq: int = 0
     event_head: bytes = b""
+
+    @property
+    def is_partners(self) -> bool:
+        """Whether it is of a business other than the marketplace, with that face's words."""
+        return self.business != MARKETPLACE
 
     @property
     def live(self) -> bool:

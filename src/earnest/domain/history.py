@@ -120,7 +120,7 @@ def replay(contract: Contract, events: Sequence[Event]) -> Finding | None:
     )
     try:
         for event in events:
-            told = step(state, event) if contract.job is None else None
+            told = step(state, event) if contract.is_partners else None
             if told is not None:
                 _take(state, told, event)
                 state = msgspec.structs.replace(state, **told.effect)

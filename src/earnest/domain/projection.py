@@ -120,11 +120,8 @@ def milestone_status(contract: Contract, tranche: int) -> str:
 
 
 def step(before: Contract | None, after: Contract) -> dict[str, object]:
-    """What an event of a partner's contract says of its status, and nothing of any other's.
-
-    A contract with a job is the marketplace's, whose events say more than a status.
-    """
-    if after.job is not None:
+    """What an event of a partner's contract says of its status, and nothing of any other's."""
+    if not after.is_partners:
         return {}
     previous = "draft" if before is None else partner_status(before)
     return {"status": partner_status(after), "previousStatus": previous}

@@ -172,7 +172,12 @@ def _draft(data: NewContract, business: Business, *, is_production: bool) -> Dra
     )
 
 
-@get("/{contract_id:str}", access=PARTNER, refuses=(InvalidContractId, ContractNotFound))
+@get(
+    "/{contract_id:str}",
+    access=PARTNER,
+    straight=True,
+    refuses=(InvalidContractId, ContractNotFound),
+)
 async def show(
     request: PartnerRequest, contract_id: FromPath[str]
 ) -> Response[Envelope[ContractShown]]:

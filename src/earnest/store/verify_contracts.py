@@ -178,7 +178,7 @@ def _findings(
     transfers = [Moved(*row[1:]) for row in transfer_rows]
     yield from filter(None, (check_chain(contract, events), replay(contract, events)))
     try:
-        parts = settled_parts(events) if contract.job is None else None
+        parts = settled_parts(events) if contract.is_partners else None
         plan = plans.get(contract.business)
         yield from check_money(contract, plan, transfers, held_minor, parts)
     except (ValueError, KeyError) as error:

@@ -40,7 +40,7 @@ ORDER BY r.id
 LIMIT 1
 """
 
-# The marketplace (a contract with a job) refunds to wallets, when an admin says so.
+# The marketplace (business 1) refunds to wallets, when an admin says so.
 PENDING_HAS_ONE_INTENT = """
 SELECT c.id::text, c.public_id, format('one open refund of tranche %s', one.position - 1),
     coalesce(i.times, 0)::text
@@ -53,7 +53,7 @@ LEFT JOIN (
     WHERE r.state NOT IN ('done', 'declined')
     GROUP BY 1, 2
 ) AS i ON i.contract_id = c.id AND i.tranche = one.position - 1
-WHERE c.job_id IS NULL AND (one.state = 'refund_pending') <> (coalesce(i.times, 0) = 1)
+WHERE c.business_id <> 1 AND (one.state = 'refund_pending') <> (coalesce(i.times, 0) = 1)
 ORDER BY c.id
 LIMIT 1
 """
