@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,7 +12,12 @@ from conftest import TestDatabase
 from digest import digest
 from earnest.actions.onboarding import Step
 from earnest.app import build_app
-from earnest.providers.kyc import UNKNOWN_TO_THE_REGISTER, WITHOUT_ACCOUNT, WITHOUT_SIGNAL
+from earnest.providers.kyc import (
+    TEST_PEOPLE,
+    UNKNOWN_TO_THE_REGISTER,
+    WITHOUT_ACCOUNT,
+    WITHOUT_SIGNAL,
+)
 from earnest.store import kyc
 from earnest.store.db import Pool
 from earnest.store.limits import IDENTITY, IDENTITY_CODE
@@ -307,6 +313,13 @@ async def test_a_form_that_cannot_be_read_changes_nothing(
     answer = await visit.browser.post(visit.url, content=body)
     assert answer.status_code < 500
     assert await digest(app.state.pool) == before
+
+
+def test_who_fails_in_the_sandbox_is_documented() -> None:
+    documented = (Path(__file__).parent.parent / "docs" / "identity.md").read_text()
+    assert set(re.findall(r"^\| (\d{10}) \|", documented, re.MULTILINE)) == {
+        one.national_id for one in TEST_PEOPLE
+    }
 
 
 # -- links ----------------------------------------------------------------------------------------

@@ -204,6 +204,18 @@ async def test_it_names_the_field_as_the_caller_wrote_it(broker: Broker) -> None
     await refused(broker, broker.client.post(USER, json=sent), 400, "Iban")
 
 
+async def test_it_says_in_arabic_what_is_wrong_to_who_reads_arabic(broker: Broker) -> None:
+    for other, words in (
+        ({"iBAN": "SA0480000000608010167519"}, "iBAN فيه خطأ: أرقام التحقق غير مطابقة"),
+        ({"iBAN": "SA048"}, "iBAN يجب أن يكون رقم آيبان، مثل SA ثم 22 رقمًا"),
+        ({"iBAN": "SA04800000006080101675"}, "iBAN يجب أن يتكون من SA ثم 22 خانة"),
+        ({"nationalId": "5"}, "nationalId يجب أن يتكون من 10 أرقام أولها 1 أو 2"),
+        ({"firstName": "x" * 101}, "firstName يجب ألا يزيد على 100 حرفًا"),
+    ):
+        asked = broker.client.post(USER, json=HUDA | other, headers={"Accept-Language": "ar-SA"})
+        assert await refused(broker, asked, 400, next(iter(other))) == words
+
+
 @pytest.mark.abuse(119)
 async def test_it_refuses_names_that_turn_the_text_around(broker: Broker) -> None:
     for name in ("Hu\u202eda", "Hu\u0000da"):
