@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 
 from earnest.actions.contracts import ContractNotFound
-from earnest.actions.core import Core, carry_out
+from earnest.actions.core import Core, carry_out, keep_reply
 from earnest.domain import partner, returning, verbs
 from earnest.domain.business import Business
 from earnest.domain.change import Change
@@ -22,7 +22,8 @@ from earnest.domain.party import Actor, Member
 from earnest.domain.refund import RefundKind
 from earnest.errors import InvalidField, Unauthenticated
 from earnest.ids import Ids, new_platform_ref
-from earnest.store.idempotency import Once, Reply
+from earnest.store.accounts import require_active
+from earnest.store.idempotency import Once, Reply, replay
 from earnest.store.partners import (
     MONEY_MOVED,
     Brokered,
@@ -293,6 +294,18 @@ async def refund(
         )
 
     return await _carry_out_money(core, actor, number, once, decide, render)
+
+
+async def renew_checkout(
+    core: Core, actor: Actor, number: str, once: Once | None, render: Render
+) -> Reply:
+    """A fresh link for the buyer, which `render` makes or refuses: nothing else is written than
+    the reply under its key."""
+    found = await core.partner_loads.contract(Wanted(number, actor, once))
+    require_active(found.caller, actor)
+    if once is not None and found.stored is not None:
+        return replay(found.stored, once)
+    return await keep_reply(core, once, render(_brokered(found), found.now))
 
 
 def released_tranches(before: Contract, after: Contract) -> list[int]:

@@ -65,6 +65,8 @@ TEXT_CHARACTERS_MAX = 5_000
 METADATA_CHARACTERS_MAX = 500
 PAGE_ENTRIES_DEFAULT = 20
 SERVICE_TYPES = ("product", "service")
+_STATUS_OF = {status.lower(): status for status in PARTNER_STATUSES}
+"""Webhooks write them in PascalCase: a filter takes any."""
 
 
 class NewContract(msgspec.Struct, rename="camel"):
@@ -195,7 +197,8 @@ async def list_contracts(
 ) -> Response[Envelope[ContractPage]]:
     """List the contracts of the business, newest first."""
     caller = await signed_in(request)
-    wanted = choice(status, "status", PARTNER_STATUSES, "") or None
+    known = _STATUS_OF.get((status or "").lower(), status)
+    wanted = choice(known, "status", PARTNER_STATUSES, "") or None
     size = page_number(pageSize, "pageSize", PAGE_ENTRIES_DEFAULT, PAGE_ENTRIES_MAX)
     number = page_number(page, "page", 1, PAGE_MAX)
     async with request.app.state.pool.connection() as conn:

@@ -1,5 +1,6 @@
 """The money of partners' contracts: the buyer's checkout link, release and refund (E6)."""
 
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -12,6 +13,7 @@ from earnest.actions.contracts import ContractNotFound
 from earnest.actions.core import ANY_ACTION
 from earnest.domain.business import Business
 from earnest.domain.change import Change
+from earnest.domain.identity import phone_number
 from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.partner import MilestoneNotFound, SellerNotApproved, SellerNotVerified
 from earnest.domain.pricing import FeesExceedAmount
@@ -19,7 +21,7 @@ from earnest.domain.refund import RefundKind
 from earnest.domain.rules import Verb, refusals
 from earnest.errors import InvalidField
 from earnest.marketplace.shapes import Line, Major, Text, one_of
-from earnest.partner.answers import PARTNER, find, fresh_checkout, is_payable
+from earnest.partner.answers import PARTNER, fresh_checkout, is_payable
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.documents import CheckoutShown, Number
 from earnest.partner.envelope import Envelope, answer
@@ -96,26 +98,43 @@ class Refunded(msgspec.Struct, rename="camel"):
     "/checkout",
     status_code=200,
     access=PARTNER,
-    refuses=(InvalidContractId, ContractNotFound, NotPayable),
+    refuses=(InvalidContractId, ContractNotFound, NotPayable, *ANY_ACTION),
 )
 async def start_checkout(
     request: PartnerRequest, data: JSONBody[NewCheckout]
 ) -> Response[Envelope[CheckoutStarted]]:
     """Make a fresh link for the buyer to pay with."""
-    number = data.external_contract_id or data.contract_id
-    phone = data.buyer_phone_number or data.phone_number
-    if number is None:
-        raise InvalidField("externalContractId", "is required")
-    if phone is None:
-        raise InvalidField("buyerPhoneNumber", "is required")
-    found, now = await find(request, number, "externalContractId")
-    if phone != found.buyer.phone:
-        raise InvalidField("buyerPhoneNumber", "is not the number of this contract's buyer")
-    if not is_payable(found.contract):
-        raise NotPayable
-    checkout = fresh_checkout(request, found, now)
-    started = CheckoutStarted(checkout.url, checkout)
-    return respond(answer(started, "ContractCheckoutStartedSuccessfully"))
+    caller = actor(request)
+    field, text = _either(
+        ("externalContractId", data.external_contract_id), ("contractId", data.contract_id)
+    )
+    number = contract_number(text, field)
+    field, text = _either(
+        ("buyerPhoneNumber", data.buyer_phone_number), ("phoneNumber", data.phone_number)
+    )
+    phone = phone_number(text, field)
+
+    def render(found: Brokered, now: datetime) -> Reply:
+        if phone != found.buyer.phone:
+            raise InvalidField(field, "is not the number of this contract's buyer")
+        if not is_payable(found.contract):
+            raise NotPayable
+        checkout = fresh_checkout(request, found, now)
+        started = CheckoutStarted(checkout.url, checkout)
+        return answer(started, "ContractCheckoutStartedSuccessfully")
+
+    wanted = await once(request, caller)
+    return respond(
+        await brokerage.renew_checkout(request.app.state.core, caller, number, wanted, render)
+    )
+
+
+def _either(first: tuple[str, str | None], second: tuple[str, str | None]) -> tuple[str, str]:
+    """The one of two spellings of a field that was sent (B11), and its text."""
+    for field, text in (first, second):
+        if text is not None:
+            return field, text
+    raise InvalidField(first[0], "is required")
 
 
 # -- release and refund ---------------------------------------------------------------------------
