@@ -10,6 +10,7 @@ Huda's and Omar's, `hook.approve(number)` and the others move it: each has its e
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from earnest.outbound.sender import Limits, Sender
 from earnest.settings import Settings
 from earnest.store import clock
 from earnest.store.db import Pool
+from earnest.worker.chores import expire_webhooks
 from earnest.worker.deliveries import Deliveries
 from life import accepted
 from partners import Broker
@@ -31,9 +33,12 @@ WEBHOOKS = "/apps/api/webhooks"
 CONTRACTS = "/apps/api/contracts"
 HUDA = {"phoneNumber": "966500000001", "firstName": "Huda", "lastName": "S"}
 OMAR = {"phoneNumber": "966500000002", "firstName": "Omar", "lastName": ""}
-ENDED = (
-    "SELECT count(*) FROM delivery WHERE state = 'pending' AND next_attempt_at <= business_now()"
-)
+DUE = """
+SELECT count(*) FROM delivery AS d
+INNER JOIN webhook_endpoint AS w ON d.endpoint_id = w.id
+WHERE d.state = 'pending' AND d.next_attempt_at <= business_now()
+AND w.is_active AND w.deleted_at IS NULL
+"""
 ATTEMPTS = """
 SELECT a.*, d.type, d.event_id FROM delivery_attempt AS a
 INNER JOIN delivery AS d ON a.delivery_id = d.id
@@ -78,6 +83,11 @@ class Hook(msgspec.Struct):
         return self.receiver.heard
 
     @property
+    def events(self) -> list[str]:
+        """The types of what was heard."""
+        return [json.loads(request.body)["event"] for request in self.heard]
+
+    @property
     def pool(self) -> Pool:
         pool: Pool = self.broker.app.state.pool
         return pool
@@ -116,8 +126,12 @@ class Hook(msgspec.Struct):
     async def until_ended(self, seconds: float = 20) -> None:
         """Wait until nothing is due any more."""
         async with asyncio.timeout(seconds):
-            while await self.value(ENDED):  # noqa: ASYNC110  the database has to be asked
+            while await self.value(DUE):  # noqa: ASYNC110  the database has to be asked
                 await asyncio.sleep(0.01)
+
+    async def expire(self) -> None:
+        """The worker's other chore: what nobody will receive any more fails."""
+        await expire_webhooks(self.pool)
 
     async def advance(self, seconds: int) -> None:
         async with self.pool.connection() as conn:
@@ -152,6 +166,16 @@ class Hook(msgspec.Struct):
 async def save(broker: Broker, url: str) -> Any:
     """Give `broker` a webhook at `url`; the answer's data."""
     return accepted(await broker.client.post(WEBHOOKS, json={"webhookUrl": url}))["data"]
+
+
+def scripted(*conducts: Conduct) -> Conduct:
+    """These conducts, one after the other, and the last one for ever."""
+    left = list(conducts)
+
+    async def conduct(request: Request, writer: asyncio.StreamWriter) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(request, writer)
+
+    return conduct
 
 
 @contextlib.asynccontextmanager
