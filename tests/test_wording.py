@@ -30,7 +30,7 @@ def test_it_says_everything_in_every_language(language: Language) -> None:
         assert text.strip() == text != "", key
         assert sorted(PLACEHOLDER.findall(text)) == sorted(PLACEHOLDER.findall(ENGLISH[key])), key
         assert not re.search("[\u200e\u200f\u202a-\u202e\u2066-\u2069<>&]", text), key
-        if language in SCRIPT:
+        if language in SCRIPT and not ENGLISH[key].isupper():  # IBAN is IBAN everywhere
             assert re.search(SCRIPT[language], text), key
 
 
@@ -91,6 +91,7 @@ def test_it_writes_days_and_moments() -> None:
     at = datetime(2026, 6, 1, 14, 5, tzinfo=UTC)
     assert "1 June 2026, 14:05 UTC" in wording(Language.ENGLISH).moment(at)
     assert "1 يونيو 2026" in wording(Language.ARABIC).day(at)
+    assert "1 يونيو 2026، 14:05 UTC" in wording(Language.ARABIC).moment(at)
     assert "1 जून 2026" in wording(Language.HINDI).day(at)
     assert 'datetime="2026-06-01T14:05:00+00:00"' in wording(Language.HINDI).day(at)
 

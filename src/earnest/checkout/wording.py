@@ -23,7 +23,7 @@ from earnest.domain import money
 _FOLDER = Path(__file__).parent / "languages"
 _ACCEPTED_CHARACTERS_MAX = 200
 _DAY = "d MMMM y"
-_MOMENT = "d MMMM y, HH:mm 'UTC'"
+_MOMENT = "d MMMM y{comma} HH:mm 'UTC'"
 # The isolates of Unicode, for where no markup can be: a title, a label.
 _ISOLATE, _END = "\u2068", "\u2069"
 
@@ -88,7 +88,8 @@ class Wording:
 
     def moment(self, at: datetime) -> Markup:
         """`1 June 2026, 14:05 UTC`"""
-        return self._time(at, _MOMENT)
+        comma = "،" if self.language is Language.ARABIC else ","
+        return self._time(at, _MOMENT.format(comma=comma))
 
     def _time(self, at: datetime, pattern: str) -> Markup:
         written = format_datetime(at, pattern, locale=self._locale)
