@@ -13,6 +13,7 @@ import msgspec
 
 LENGTH = b"content-length:"
 END_OF_HEAD = b"\r\n\r\n"
+CARRIED_OUT = (b"HTTP/1.1 200", b"HTTP/1.1 201")
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -27,7 +28,7 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class WrongAnswer(Exception):
-    """The server did not answer 200: what was measured is not what was meant."""
+    """The server did not answer 200 or 201: what was measured is not what was meant."""
 
 
 async def send(port: int, requests: Sequence[bytes], *, connections: int) -> Answered:
@@ -75,7 +76,7 @@ class _Caller(asyncio.Protocol):
         length = head.lower().partition(LENGTH)[2].partition(b"\r")[0]
         if not found or len(body) < int(length):
             self._received = received
-        elif not received.startswith(b"HTTP/1.1 200"):
+        elif not received.startswith(CARRIED_OUT):
             self.done.set_exception(WrongAnswer(received[:400].decode(errors="replace")))
         else:
             self._received = b""

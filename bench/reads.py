@@ -63,9 +63,9 @@ class Reads:
             return []
         client = await self._seed()
         with tempfile.TemporaryDirectory(prefix="earnest-bench-") as directory:
-            port, serving = _serve(self._server, Path(directory))
+            port, serving = serve(self._server, Path(directory))
             try:
-                await _ready(port)
+                await ready(port)
                 say("serving; reading contracts")
                 await self._measure(pgbench, serving.pid, self._view(port, client))
             finally:
@@ -88,7 +88,7 @@ class Reads:
             return PublicId(await conn.fetchval(PARTY, buyer))
 
     def _view(self, port: int, client: PublicId) -> Callable[[str], bytes]:
-        token = access_tokens(Settings(secret_key=SECRET.encode())).issue(client, Role.CLIENT, 1)
+        token = token_of(client, Role.CLIENT)
         head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n"
         path = "/api/freelancer/contract/view-contract"
         return lambda contract: f"GET {path}/{contract} HTTP/1.1\r\n{head}".encode()
@@ -118,7 +118,13 @@ class Reads:
             self.others.append(Clock.read(postmaster, pid).share_of_others(begun))
 
 
-def _serve(server: Embedded, directory: Path) -> tuple[int, "subprocess.Popen[bytes]"]:
+def token_of(party: PublicId, role: Role) -> str:
+    """An access token of the marketplace, as the server that is measured takes it."""
+    return access_tokens(Settings(secret_key=SECRET.encode())).issue(party, role, 1)
+
+
+def serve(server: Embedded, directory: Path) -> tuple[int, "subprocess.Popen[bytes]"]:
+    """`earnest serve` on a free port; end it by its handle."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     environment = os.environ | {
@@ -136,7 +142,8 @@ def _serve(server: Embedded, directory: Path) -> tuple[int, "subprocess.Popen[by
         )
 
 
-async def _ready(port: int) -> None:
+async def ready(port: int) -> None:
+    """Wait until it answers."""
     until = time.monotonic() + READY_SECONDS_MAX
     async with httpx.AsyncClient() as client:
         while True:

@@ -100,12 +100,18 @@ def uuid_of(of: PublicId, part: int = 0) -> str:
     >>> uuid_of(PublicId("69f46b9000000004d2abcdef"), 3)
     '69f46b90-0000-8000-934a-af37bc000003'
     """
-    if not 0 <= part <= _UUID_PART_MAX:
-        raise ValueError(f"no such part: {part}")
-    bits = (int(of, 16) << 26) | part
-    high, middle, low = bits >> 74, (bits >> 62) & 0xFFF, bits & ((1 << 62) - 1)
-    text = f"{(high << 80) | (0x8 << 76) | (middle << 64) | (0b10 << 62) | low:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return uuids_of(of, part, 1)[0]
+
+
+def uuids_of(of: PublicId, first: int, count: int) -> list[str]:
+    """`uuid_of` for parts in a row."""
+    if not 0 <= first <= first + count - 1 <= _UUID_PART_MAX:
+        raise ValueError(f"no such parts: {count} from {first}")
+    bits = int(of, 16) << 26
+    text = f"{bits >> 74:012x}8{(bits >> 62) & 0xFFF:03x}{0x8000 | (bits >> 48) & 0x3FFF:04x}"
+    head = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:]}-"
+    low = (bits & 0xFFFF_FFFF_FFFF) + first
+    return [f"{head}{low + number:012x}" for number in range(count)]
 
 
 def new_platform_ref(key: int, at: datetime) -> str:

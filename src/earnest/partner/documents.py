@@ -13,10 +13,11 @@ import msgspec
 from earnest.domain.contract import HOLDING, Contract, Money
 from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.party import Member
-from earnest.domain.pricing import ORDER, LineType, Payer, PricedTranche
+from earnest.domain.pricing import ORDER as LINE_TYPES
+from earnest.domain.pricing import LineType, Payer, PricedTranche
 from earnest.domain.projection import PARTNER_STATUSES, milestone_status, partner_status
 from earnest.domain.refund import Part
-from earnest.ids import uuid_of
+from earnest.ids import uuid_of, uuids_of
 from earnest.marketplace.shapes import Instant, Major, one_of
 from earnest.store.partners import Brokered, Listed, Moved
 from earnest.web.wire import instant
@@ -26,6 +27,7 @@ Number = Annotated[str, msgspec.Meta(pattern=r"\ACNT-[0-9]{4}-[0-9]{8}\Z")]
 Uuid = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
 NET = "netEscrowAmountToSeller"
 NET_ORDER = 6
+ORDER = {type_: number for number, type_ in enumerate(LINE_TYPES, start=1)}
 TAXES = (LineType.ESCROW_FEE_TAX, LineType.PLATFORM_FEE_TAX)
 _PARTS_PER_LIST = 32
 
@@ -262,24 +264,20 @@ def lines_of_contract(contract: Contract) -> list[LineShown]:
 
 def _lines(contract: Contract, priced: tuple[PricedTranche, ...], at: int) -> list[LineShown]:
     """The lines of these tranches together; `at` tells their ids from those of other lists."""
-    base_minor = sum(one.base_minor for one in priced)
-    columns = [(LineType.CONTRACT_AMOUNT.value, Payer.BUYER.value, base_minor, 1)]
-    for position, line in enumerate(priced[0].lines):
-        minor = sum(one.lines[position].amount_minor for one in priced)
-        columns.append((line.type.value, line.role, minor, ORDER.index(line.type) + 1))
-    net_minor = sum(one.net_minor for one in priced)
-    columns.append((NET, Payer.SELLER.value, net_minor, NET_ORDER))
-    first = at * _PARTS_PER_LIST + 1
+    of = CURRENCIES[contract.currency]
+    columns = zip(*(one.lines for one in priced), strict=True)
+    charges = [
+        (line.type, line.role, sum(one.amount_minor for one in column), ORDER[line.type])
+        for column in columns
+        for line in column[:1]
+    ]
+    base = (LineType.CONTRACT_AMOUNT, Payer.BUYER, sum(one.base_minor for one in priced), 1)
+    net = (NET, Payer.SELLER, sum(one.net_minor for one in priced), NET_ORDER)
+    rows = [base, *charges, net]
+    ids = uuids_of(contract.public_id, at * _PARTS_PER_LIST + 1, len(rows))
     return [
-        LineShown(
-            line_type=type_,
-            role=role,
-            amount=_major(contract, minor),
-            description=None,
-            order=order,
-            id=uuid_of(contract.public_id, first + number),
-        )
-        for number, (type_, role, minor, order) in enumerate(columns)
+        LineShown(type_, role, to_number(minor, of), None, order, id_)
+        for (type_, role, minor, order), id_ in zip(rows, ids, strict=True)
     ]
 
 

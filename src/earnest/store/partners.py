@@ -68,14 +68,17 @@ class FoundBrokered(msgspec.Struct, frozen=True):
 
 MONEY_MOVED = ("payment.completed", "contract.released", "contract.refunded")
 
-# `(SELECT $1)`: see store.contracts.
+# `(SELECT $1)`: see store.contracts. People come as columns, in the order of Member.
 LOAD = """
 SELECT
-    c AS contract, t.terms, buyer AS buyer, seller AS seller, p AS payment,
-    y.completed_at IS NOT NULL AS seller_verified,
+    c AS contract, t.terms, p AS payment, y.completed_at IS NOT NULL AS seller_verified,
     m.keys, m.types, m.moments, m.bodies,
     b.id, b.name, b.currency, b.settings,
-    a.status, a.token_generation, k.request_hash, k.status, k.reply, business_now()
+    a.status, a.token_generation, k.request_hash, k.status, k.reply, business_now(),
+    buyer.id, buyer.public_id, buyer.business_id, buyer.platform_ref, buyer.phone,
+    buyer.first_name, buyer.last_name, buyer.created_at,
+    seller.id, seller.public_id, seller.business_id, seller.platform_ref, seller.phone,
+    seller.first_name, seller.last_name, seller.created_at
 FROM unnest((SELECT $1::integer[]), (SELECT $2::text[]), (SELECT $3::bytea[]))
     WITH ORDINALITY AS q (business_id, number, scope, position)
 LEFT JOIN business AS b ON b.id = q.business_id
@@ -93,9 +96,9 @@ LEFT JOIN LATERAL (
         array_agg(e.recorded_at ORDER BY e.seq) AS moments,
         array_agg(e.body ORDER BY e.seq) AS bodies
     FROM event AS e
-    WHERE e.contract_id = c.id
+    WHERE c.funded_at IS NOT NULL AND e.contract_id = c.id
         AND e.type IN ('payment.completed', 'contract.released', 'contract.refunded')
-) AS m ON c.funded_at IS NOT NULL
+) AS m ON TRUE
 LEFT JOIN idempotency_key AS k ON k.scope = q.scope
 ORDER BY q.position
 """
@@ -123,23 +126,23 @@ class PartnerLoads:
                 [wanted.once.scope if wanted.once else NO_SCOPE for wanted in batch],
             )
         return [
-            FoundBrokered(_brokered(row), account_from(row, 14), stored_from(row, 16), row[19])
+            FoundBrokered(_brokered(row), account_from(row, 12), stored_from(row, 14), row[17])
             for row in rows
         ]
 
 
 def _brokered(row: asyncpg.Record) -> Brokered | None:
-    business = business_from(row, 10)
+    business = business_from(row, 8)
     if row[0] is None or business is None:
         return None
     return Brokered(
         contract=contract_from(row[0], row[1]),
         business=business,
-        buyer=member_from(row[2]),
-        seller=member_from(row[3]),
-        payment=payment_from(row[4]) if row[4] is not None else None,
-        seller_verified=row[5],
-        moved=tuple(map(Moved, *row[6:10])) if row[6] is not None else (),
+        buyer=Member(*row[18:26]),
+        seller=Member(*row[26:34]),
+        payment=payment_from(row[2]) if row[2] is not None else None,
+        seller_verified=row[3],
+        moved=tuple(map(Moved, *row[4:8])) if row[4] is not None else (),
     )
 
 
