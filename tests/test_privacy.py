@@ -32,6 +32,7 @@ SHOWN: dict[str, dict[str, str]] = {
     "GET /api/admin/users/get-admins": {"O": "O"},
     "GET /api/admin/businesses": NOTHING,
     "GET /api/admin/businesses/{business_id:str}": NOTHING,
+    "GET /api/admin/refunds": NOTHING,
     "GET /api/admin/escrow/balance": NOTHING,
     "GET /api/admin/escrow/total-revenue": NOTHING,
     "GET /api/admin/escrow/transactions": {"O": "Ar"},

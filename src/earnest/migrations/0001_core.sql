@@ -403,7 +403,7 @@ CREATE TABLE refund (
 );
 CREATE INDEX refund_by_contract ON refund (contract_id);
 CREATE INDEX refund_due ON refund (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX refund_requested ON refund (id) WHERE state = 'requested';
+CREATE INDEX refund_by_state ON refund (state, id DESC);
 
 -- The inbox: every signed provider event, once, with what it led to.
 CREATE TABLE provider_event (
