@@ -12,7 +12,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 TESTS ?= tests
 PYTEST := $(PY) -m pytest -n auto --dist worksteal
-SOURCES := src tests $(wildcard bench)
+SOURCES := src tests clients $(wildcard bench)
 MIGRATIONS := $(wildcard src/earnest/migrations/[0-9]*.sql)
 
 # Debian's PostgreSQL, where this machine has it: what talks to the database runs on it, too.
