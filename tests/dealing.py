@@ -19,6 +19,7 @@ from digest import digest
 from earnest.domain.money import CURRENCIES, to_major
 from earnest.ledger.accounts import Kind
 from earnest.store.db import Pool
+from earnest.store.verify import verify
 from partners import Broker
 from web import INSIDES
 
@@ -151,6 +152,13 @@ def done(answer: httpx.Response, message: str) -> Any:
     assert (body["status"], body["validationErrors"]) == (200, [])
     assert (body["succeeded"], body["errors"]) == (True, [])
     return body["data"]
+
+
+async def sound(broker: Broker) -> None:
+    """Nothing is wrong in the whole database, to the product's own eyes."""
+    report = await verify(broker.app.state.settings.database_url)
+    assert report.violations == (), report.lines()
+    assert report.counts["contract"] > 0
 
 
 class Books(NamedTuple):

@@ -73,7 +73,8 @@ def as_written(field: str, plain: Any) -> str:
             continue
         written = name
         if isinstance(plain, dict):
-            written = next((key for key in plain if _same(key, name)), name)
+            if name not in plain:
+                written = next((key for key in plain if _same(key, name)), name)
             plain = plain.get(written)
         else:
             plain = None
