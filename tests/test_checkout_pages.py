@@ -10,10 +10,12 @@ import pytest
 
 from counter import CALLBACK, CARD, Counter, Order, milestones, person, text_of
 from digest import digest
+from earnest.actions.onboarding import Step
 from earnest.checkout.wording import Language
 from earnest.store.db import Pool
 from earnest.web.links import LinkKind
 from partners import make_broker
+from people import ANSWERS, BANK_ACCOUNT, PERSON, Visit
 from web import INSIDES
 
 POLICY = (
@@ -454,11 +456,62 @@ async def test_it_says_that_money_went_back(counter: Counter) -> None:
     await came_back(counter, order, "success")
 
 
+# -- proving who the buyer is first -----------------------------------------------------------
+
+
+async def test_it_takes_no_payment_from_who_has_yet_to_prove_who_they_are(
+    counter: Counter,
+) -> None:
+    async with (broker := await make_broker(counter.app, "Careful", require_kyc=True)).client:
+        order = await counter.order(broker)
+        page = await order.look("ar")
+        assert page.status_code == 200
+        assert "<form" not in page.text
+        steps = f"/checkout?token={order.token}&lang=ar&step=identity"
+        assert f"/checkout?token={order.token}&amp;step=identity&amp;lang=ar" in page.text
+        for body in ({}, {"step": "bank_account"}, {"step": ""}):
+            pressed = await counter.http.post(order.link, data=body)
+            assert pressed.status_code == 303
+            assert "step=identity" in pressed.headers["Location"]
+        assert await counter.sessions() == []
+
+        visit = Visit(broker, counter.http, steps, "966500000001")
+        await counter.advance(500)
+        await visit.through(Step.QUESTIONS)
+        await counter.advance(500)  # the first link is over by now; each step brings a new one
+        assert (await order.look()).status_code == 410
+        await visit.send(ANSWERS)
+        await visit.send({"code": await visit.code()})
+        await visit.send(BANK_ACCOUNT)
+        assert "step=" not in visit.url
+        token = parse_qs(urlsplit(visit.url).query)["token"][0]
+        order = msgspec.structs.replace(order, link=f"{counter.url}/checkout?token={token}")
+        assert "<form" in (await counter.http.get(visit.url)).text
+        await order.paid_by(GUIDES_CARD)
+        assert (await order.back()).headers["Location"].startswith(CALLBACK + "&Status=success")
+
+
+async def test_a_step_that_is_sent_again_makes_no_link_last_longer(counter: Counter) -> None:
+    async with (broker := await make_broker(counter.app, "Careful", require_kyc=True)).client:
+        order = await counter.order(broker)
+        steps = f"/checkout?token={order.token}&step=identity"
+        visit = Visit(broker, counter.http, steps, "966500000001")
+        await counter.advance(60)
+        await visit.through(Step.QUESTIONS)
+        assert order.token not in visit.url
+        again = await counter.http.post(steps, data={"step": "person", **PERSON})
+        assert again.status_code == 303
+        assert order.token in again.headers["Location"]
+        wrong = await counter.http.post(steps, data={"step": "questions", "is_employed": "x"})
+        assert wrong.status_code == 400
+
+
 async def test_it_has_a_page_for_a_form_that_is_too_large(counter: Counter) -> None:
-    order = await counter.order()
-    answer = await counter.http.post(
-        "/checkout", params={"token": order.token, "lang": "ar"}, content=b"a" * 9_000
-    )
-    assert answer.status_code in {303, 413}
-    if answer.status_code == 413:
+    async with (broker := await make_broker(counter.app, "Careful", require_kyc=True)).client:
+        order = await counter.order(broker)
+        answer = await counter.http.post(
+            "/checkout", params={"token": order.token, "lang": "ar"}, content=b"a" * 9_000
+        )
+        assert answer.status_code == 413
         assert 'dir="rtl"' in answer.text
+        assert "لم تنجح العملية" in text_of(answer)
