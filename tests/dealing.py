@@ -54,6 +54,11 @@ GROUP BY account >> 57
 """
 
 
+async def at(broker: Broker, *points: str, **terms: Any) -> list[Deal]:
+    """A contract at each of these points."""
+    return [await Deal.at(broker, point, **terms) for point in points]
+
+
 def failure(answer: httpx.Response, status: int) -> dict[str, Any]:
     """The body of a refusal, which must have the shape of every refusal (spec 1.1)."""
     assert answer.status_code == status, answer.text
