@@ -4,9 +4,13 @@ from collections.abc import Awaitable, Callable
 
 from checkout_event import EXPIRED, opened, tell, told_of
 from earnest.app import build_app
+from earnest.domain.delivery import RETRY_SECONDS
 from earnest.store.db import Pool
+from hooked import WEBHOOKS, hooked, scripted
 from horizon import roll_up_everything
 from life import Life, accepted
+from partners import make_broker
+from receiver import answering
 from web import Cast, gather_cast, make_settings
 
 POINTS = "created paid started ongoing completed requested released canceled refunded".split()
@@ -55,6 +59,7 @@ async def tell_the_story(cast: Cast) -> None:
     lives["requested"] = await Life.at(cast, "requested", rate=99.99)
     job = await cast.post_job()
     accepted(await cast.mallet.post(f"/api/freelancer/jobs/apply-job/{job}"), 201)
+    await hear_of_it(cast)
 
 
 async def cancel_half_way(cast: Cast) -> None:
@@ -95,9 +100,34 @@ async def park(cast: Cast) -> Life:
     return life
 
 
+async def hear_of_it(cast: Cast) -> None:
+    """A partner whose receiver answers in every way, while hours pass."""
+    broker = await make_broker(cast.app, "Hearing Broker")
+    conduct = scripted(answering(204), *[answering(503)] * 6, answering(404), answering(200))
+    async with hooked(broker, conduct) as hook:
+        heard = await hook.contract()
+        await hook.deliver()
+        await hook.contract(title="Exhausted")
+        for seconds in (*RETRY_SECONDS, 0):
+            await hook.deliver()
+            await hook.advance(seconds + 1)
+        await hook.contract(title="Refused")
+        await hook.deliver()
+        again = f"{WEBHOOKS}/replay"
+        accepted(await broker.client.post(again, json={"contractId": heard}))
+        await hook.approve(heard)
+        await hook.test()
+        await hook.deliver()
+    async with hooked(broker, answering(500)) as hook:
+        await hook.advance(300)
+        await hook.contract(title="Waiting")
+        await hook.deliver()
+    await broker.client.aclose()
+
+
 async def everybody(dsn: str, do: Callable[[Cast], Awaitable[None]]) -> None:
     """`do` something with the whole cast and an application over this database."""
     pool = Pool(dsn)
-    app = build_app(make_settings(dsn), pool)
+    app = build_app(make_settings(dsn, webhook_allow_private=True), pool)
     async with app.lifespan():
         await do(await gather_cast(app))

@@ -4,7 +4,8 @@ from damage.finds import RELEASED, STARTED, Damage
 from damage.ledger import LEDGER
 from damage.payments import HISTORIES_AND_PAYMENTS
 from damage.trail import TRAIL
+from damage.webhooks import WEBHOOKS
 
-DAMAGES = (*LEDGER, *HISTORIES_AND_PAYMENTS, *TRAIL)
+DAMAGES = (*LEDGER, *HISTORIES_AND_PAYMENTS, *TRAIL, *WEBHOOKS)
 
 __all__ = ["DAMAGES", "RELEASED", "STARTED", "Damage"]

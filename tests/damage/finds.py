@@ -65,7 +65,7 @@ INSERT INTO provider_event (
 SELECT provider, event_id || :suffix, commit_id, type, session_id, outcome, reason, took_money,
     payload, received_at
 FROM provider_event WHERE """
-PARTNER = "INSERT INTO business (id, name, currency, settings) VALUES (2, 'Partner', 'INR', '{}')"
+PARTNER = "INSERT INTO business (id, name, currency, settings) VALUES (99, 'Partner', 'INR', '{}')"
 VERIFY = """
 INSERT INTO kyc (
     party_id, national_id, first_name, last_name, answers, iban, bic, identified_at, answered_at,

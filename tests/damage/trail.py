@@ -236,14 +236,14 @@ TRAIL = (
         23,
         "contract",
         CREATED,
-        (PARTNER, "UPDATE contract SET business_id = 2 WHERE id = :row"),
+        (PARTNER, "UPDATE contract SET business_id = 99 WHERE id = :row"),
     ),
     Damage(
         "a payment in another business",
         23,
         "payment",
         OPEN_PAYMENT,
-        (PARTNER, "UPDATE payment SET business_id = 2 WHERE id = :row"),
+        (PARTNER, "UPDATE payment SET business_id = 99 WHERE id = :row"),
     ),
     Damage(
         "a job in another business",
@@ -252,7 +252,7 @@ TRAIL = (
         "SELECT min(id) FROM job WHERE NOT EXISTS"
         " (SELECT FROM contract WHERE job_id = job.id)"
         " AND NOT EXISTS (SELECT FROM payment WHERE job_id = job.id)",
-        (PARTNER, "UPDATE job SET business_id = 2 WHERE id = :row"),
+        (PARTNER, "UPDATE job SET business_id = 99 WHERE id = :row"),
     ),
     Damage(
         "an application from another business",
@@ -263,7 +263,7 @@ TRAIL = (
         (
             PARTNER,
             (
-                "UPDATE party SET business_id = 2, platform_ref = 'USR_1', phone = '966500000001',"
+                "UPDATE party SET business_id = 99, platform_ref = 'USR_1', phone = '966500000001',"
                 " first_name = 'Mallet', last_name = '' WHERE name = 'Mallet'"
             ),
         ),
@@ -319,7 +319,7 @@ TRAIL = (
         "a number that is used twice",
         25,
         "contract",
-        "SELECT max(id) FROM contract",
+        "SELECT max(id) FROM contract WHERE business_id = 1",
         (
             "ALTER TABLE contract DROP CONSTRAINT contract_number_unique",
             (

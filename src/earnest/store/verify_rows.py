@@ -7,7 +7,9 @@ APPEND_ONLY_BY_PRIVILEGE = """
 SELECT forbidden.relation, NULL, format('no %s for earnest_app', forbidden.privilege), 'granted'
 FROM (
     SELECT relation, privilege
-    FROM unnest(ARRAY['transfer', 'event', 'provider_event', 'contract_terms']) AS relation
+    FROM unnest(ARRAY[
+        'transfer', 'event', 'provider_event', 'contract_terms', 'delivery_attempt'
+    ]) AS relation
     CROSS JOIN unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) AS privilege
     UNION ALL
     SELECT relation, privilege
@@ -28,7 +30,9 @@ APPEND_ONLY_BY_TRIGGER = """
 SELECT needed.relation, NULL, 'an enabled trigger that refuses UPDATE, DELETE and TRUNCATE',
     coalesce(string_agg(format('%s, enabled %s, type %s', t.tgname, t.tgenabled, t.tgtype), '; '),
         'no trigger')
-FROM unnest(ARRAY['transfer', 'event', 'provider_event', 'contract_terms']) AS needed (relation)
+FROM unnest(ARRAY[
+        'transfer', 'event', 'provider_event', 'contract_terms', 'delivery_attempt'
+    ]) AS needed (relation)
 LEFT JOIN pg_catalog.pg_trigger AS t
     ON t.tgrelid = needed.relation::regclass AND NOT t.tgisinternal
 LEFT JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
