@@ -14,9 +14,11 @@ import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from deal import Deal
 from earnest.domain.party import Role
 from earnest.web.auth import access_of
 from life import Life
+from partners import Broker, make_broker
 from web import UNKNOWN_ID, Caller, Cast
 from world import ids_of
 
@@ -27,16 +29,23 @@ PATH_PARAMETER = re.compile(r"\{(\w+):(\w+)\}")
 
 
 class World(msgspec.Struct, frozen=True):
-    """A contract whose release is requested, another job with an application, and their ids."""
+    """A contract whose release is requested, another job with an application, and their ids; a
+    partner with a contract of its own, whose id is among `partner_ids`."""
 
     cast: Cast
     ids: Mapping[str, str]
+    broker: Broker
+    partner_ids: Mapping[str, str]
 
     @classmethod
     async def of(cls, cast: Cast) -> "World":
         life = await Life.at(cast, "requested")
         other = await Life.begin(cast)
-        return cls(cast, await ids_of(life, other))
+        broker = await make_broker(cast.app)
+        deal = await Deal.begin(broker)
+        return cls(
+            cast, await ids_of(life, other), broker, {"contract_id": deal.made["contractId"]}
+        )
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -76,6 +85,8 @@ class Route(msgspec.Struct, frozen=True):
     def who(self) -> Caller:
         """Somebody whom its access admits."""
         cast, roles = self.world.cast, access_of(self.handler).roles
+        if Role.PARTNER in roles:
+            return self.world.broker.client
         for role, somebody in (
             (Role.CLIENT, cast.alice),
             (Role.FREELANCER, cast.bob),
@@ -87,7 +98,8 @@ class Route(msgspec.Struct, frozen=True):
 
     def path(self, **ids: str) -> str:
         """Its path, with real ids but for the given ones."""
-        known = {**self.world.ids, **ids}
+        of_partners = self.template.startswith("/apps/")
+        known = {**(self.world.partner_ids if of_partners else self.world.ids), **ids}
         return PATH_PARAMETER.sub(lambda found: known.get(found[1], UNKNOWN_ID), self.template)
 
     async def ask(
@@ -122,6 +134,8 @@ def sound(kind: Any) -> Any:
             if field.required
         }
     [first, *_] = [one for one in _types(kind) if not isinstance(one, msgspec.inspect.NoneType)]
+    if isinstance(first, msgspec.inspect.StructType):
+        return sound(first.cls)
     return {
         msgspec.inspect.StrType: "x",
         msgspec.inspect.IntType: 1,
@@ -147,11 +161,15 @@ def kinds_of(kind: Any) -> set[str]:
 
 
 def _types(kind: Any) -> list[msgspec.inspect.Type]:
-    described = msgspec.inspect.type_info(kind)
-    while isinstance(described, msgspec.inspect.Metadata):
-        described = described.type
-    if not isinstance(described, msgspec.inspect.UnionType):
-        return [described]
-    return [
-        one.type if isinstance(one, msgspec.inspect.Metadata) else one for one in described.types
-    ]
+    """What a value may be: a union inside a union is one."""
+    return list(_flat(msgspec.inspect.type_info(kind)))
+
+
+def _flat(described: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
+    if isinstance(described, msgspec.inspect.Metadata):
+        yield from _flat(described.type)
+    elif isinstance(described, msgspec.inspect.UnionType):
+        for one in described.types:
+            yield from _flat(one)
+    else:
+        yield described

@@ -205,9 +205,18 @@ INSIDES = re.compile(
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """The body of a refusal, which must have the shape of every refusal (D9)."""
+    """The body of a refusal, which must have the shape of every refusal (D9), or that of its face.
+
+    Whichever it is, `error` is what it says to people.
+    """
     assert not INSIDES.search(answer.text), answer.text
     assert answer.status_code == status, answer.text
+    path = answer.request.url.path
+    # Without a route there is no face: /apps/nothing is refused as /nothing is.
+    if path.startswith("/apps/api/"):
+        return _failure(answer)
+    if path == "/connect/token":
+        return _token_refused(answer)
     assert answer.headers["content-type"].startswith("application/problem+json")
     body: dict[str, Any] = answer.json()
     assert body["status"] == status
@@ -215,3 +224,27 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert body["title"]
     assert body["type"].startswith("urn:earnest:problem:")
     return body
+
+
+def _failure(answer: httpx.Response) -> dict[str, Any]:
+    """The partner API's envelope (partner spec 1.1)."""
+    assert answer.headers["content-type"] == "application/json"
+    body: dict[str, Any] = answer.json()
+    assert list(body) == ["message", "status", "validationErrors", "succeeded", "errors"]
+    assert body["status"] == answer.status_code
+    assert body["succeeded"] is False
+    assert body["message"]
+    found = [one["message"] for one in body["validationErrors"]]
+    assert body["errors"] == (found or [body["message"]])
+    assert all(one["field"] for one in body["validationErrors"])
+    fields = [one["field"] for one in body["validationErrors"][:1]]
+    return body | {"error": body["errors"][0]} | ({"field": fields[0]} if fields else {})
+
+
+def _token_refused(answer: httpx.Response) -> dict[str, Any]:
+    """RFC 6749, section 5.2."""
+    assert answer.headers["content-type"] == "application/json"
+    body: dict[str, Any] = answer.json()
+    assert list(body) == ["error", "error_description"]
+    assert re.fullmatch("[a-z_]+", body["error"])
+    return body | {"error": body["error_description"]}
