@@ -144,7 +144,7 @@ async def record_examples(database_url: str) -> bytes:
     try:
         async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
             recorder = Recorder(http, operations(app.routes))
-            await Scenario(recorder, sandbox_webhook_secret(settings)).tell()
+            await Scenario(recorder, app.state.core, sandbox_webhook_secret(settings)).tell()
     finally:
         server.should_exit = True
         await serving

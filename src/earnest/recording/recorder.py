@@ -141,6 +141,9 @@ class Stable:
             text = pattern.sub(word, text)
         text = _ID.sub(lambda found: f"66aa{self._number('id', found[0]):020x}", text)
         text = _NUMBER.sub(lambda found: f"CON{self._number('CON', found[0]) + 48120376}", text)
+        text = _PARTNERS_NUMBER.sub(
+            lambda found: f"CNT-2605-{self._number('CNT', found[0]) + 41327716:08d}", text
+        )
         text = _REFERENCE.sub(
             lambda found: f"USR_20260501090000_{self._number('USR', found[0]) + 1000}", text
         )
@@ -158,6 +161,7 @@ class Stable:
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _ID = re.compile(r"\b[0-9a-f]{24}\b")
 _NUMBER = re.compile(r"\bCON[0-9]{8}\b")
+_PARTNERS_NUMBER = re.compile(r"\bCNT-[0-9]{4}-[0-9]{8}\b")
 _REFERENCE = re.compile(r"\bUSR_[0-9]{14}_[0-9]{4}\b")
 _SESSION = re.compile(r"\bcs_[A-Za-z0-9_-]+")
 _ACCOUNT = re.compile(r"\A([a-z_]+:(?:[A-Z]{3}:)?)([0-9]+)((?::[0-9]+)?)\Z")

@@ -7,9 +7,11 @@ all can happen. `recorder` keeps it, `make docs` writes it down, a test tells it
 
 from typing import Any
 
+from earnest.actions.core import Core
 from earnest.recording.contracts import UNKNOWN_ID, ContractScenes
 from earnest.recording.partners import PartnerScenes
 from earnest.recording.recorder import Recorder
+from earnest.recording.refunds import RefundScenes
 
 PASSWORD = "Cobalt!Kite7"  # noqa: S105  everybody's, in an empty sandbox
 NEW_PASSWORD = "Amber!Heron9"  # noqa: S105
@@ -22,13 +24,14 @@ def email(name: str) -> str:
 class Scenario:
     """One telling of it. Olga exists already, with PASSWORD."""
 
-    def __init__(self, recorder: Recorder, webhook_secret: str) -> None:
+    def __init__(self, recorder: Recorder, core: Core, webhook_secret: str) -> None:
         self.ask = recorder.ask
         self._recorder = recorder
         self._ids: dict[str, str] = {}
         self._labels: dict[str, str] = {}
         self._scenes = ContractScenes(recorder, self._ids, self._labels, webhook_secret)
         self._partners = PartnerScenes(recorder)
+        self._returning = RefundScenes(recorder, core)
 
     async def tell(self) -> None:
         """All of it."""
@@ -44,6 +47,7 @@ class Scenario:
         await self._partners.begin()
         await self._partners.businesses()
         await self._partners.users()
+        await self._returning.tell()
         await self._refusals()
         await self._passwords()
 
