@@ -100,10 +100,10 @@ def _check_standard(
         key = b""
     if not key:
         raise ValueError("the secret must be whsec_ and base64")
-    mac = hmac.digest(key, f"{id_}.{timestamp}.".encode() + body, "sha256")
+    mac = hmac.digest(key, _bytes(f"{id_}.{timestamp}.") + body, "sha256")
     expected = b"v1," + b64encode(mac)
     signatures = given["webhook-signature"].split(" ", SIGNATURES_MAX)[:SIGNATURES_MAX]
-    if not any(hmac.compare_digest(one.encode(), expected) for one in signatures):
+    if not any(hmac.compare_digest(_bytes(one), expected) for one in signatures):
         raise InvalidWebhook("No signature fits the secret and the body.")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         raise InvalidWebhook("webhook-timestamp is not a time.")
@@ -115,8 +115,13 @@ def _check_standard(
 
 def _check_wepay(body: bytes, signature: str, secret: str) -> None:
     expected = f"sha256={hmac.digest(secret.encode(), body, 'sha256').hex()}"
-    if not hmac.compare_digest(signature.encode(), expected.encode()):
+    if not hmac.compare_digest(_bytes(signature), expected.encode()):
         raise InvalidWebhook("X-WePay-Signature does not fit the secret and the body.")
+
+
+def _bytes(header: str) -> bytes:
+    """What somebody sent, which need not be text."""
+    return header.encode(errors="replace")
 
 
 class _Body(Document, frozen=True):
