@@ -1,5 +1,5 @@
 """`python -m bench`: the door, and reading over HTTP, against pgbench in turns; what the guard
-costs. QUICK=1 takes at most two minutes.
+costs; partners against the marketplace, and their webhooks. QUICK=1 takes some two minutes.
 
 Exit code 1 if the books are wrong, or if a must is missed by more than noise: below it in three
 rounds of four, on a machine whose other processes left us three quarters of its cores.
@@ -21,7 +21,9 @@ import uvloop
 
 from bench import books, door, guarded, report, seeding, yardstick
 from bench.neighbours import SHARE_MAX, Clock
+from bench.partners import Partners
 from bench.reads import Reads
+from bench.webhooks import Webhooks
 from earnest.store.commit import Door
 from earnest.store.db import Pool
 from earnest.store.embedded import Embedded
@@ -51,10 +53,11 @@ class Size(msgspec.Struct, frozen=True):
     seconds_max: int
     read_rounds: int
     reads: int
+    webhooks: int
 
 
-QUICK = Size(rounds=7, releases=3_840, seconds_max=70, read_rounds=5, reads=6_400)
-FULL = Size(rounds=9, releases=9_600, seconds_max=900, read_rounds=9, reads=25_600)
+QUICK = Size(rounds=7, releases=3_840, seconds_max=70, read_rounds=5, reads=6_400, webhooks=1_600)
+FULL = Size(rounds=9, releases=9_600, seconds_max=900, read_rounds=9, reads=25_600, webhooks=9_600)
 ROUNDS_MIN = 3
 
 
@@ -195,12 +198,17 @@ async def measure(server: Embedded, size: Size) -> tuple[list[report.Figure], re
         say("one route with the guard and without it")
         added_us = await guarded.measure(size.read_rounds, size.reads)
         figures.append(report.Figure("guard_and_authentication_us", added_us, 60, 30, True))
+        partners = Partners(pool, server, rounds=size.read_rounds, count=size.reads // 2)
+        figures += await partners.run(say)
+        webhooks = Webhooks(pool, server, rounds=size.read_rounds, count=size.webhooks)
+        figures += await webhooks.run(say)
         async with pool.connection() as conn:
             postgresql = await conn.fetchval("SELECT current_setting('server_version')")
     finally:
         await pool.close()
-    rates = bench.rates | reads.rates
-    return figures, report.machine(postgresql, [*bench.others, *reads.others], rates)
+    rates = bench.rates | reads.rates | partners.rates | webhooks.rates
+    others = [*bench.others, *reads.others, *partners.others]
+    return figures, report.machine(postgresql, others, rates, webhooks.delays_ms)
 
 
 def say(text: str) -> None:

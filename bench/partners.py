@@ -59,7 +59,7 @@ class Partners:
             port, serving = serve(self._server, Path(directory))
             try:
                 await ready(port)
-                token = await _partner_token(port, broker.partner.client_id, broker.secret)
+                token = await partner_token(port, broker.partner.client_id, broker.secret)
                 posts = Requests(
                     port,
                     jobs,
@@ -155,7 +155,7 @@ class Requests:
         self._jobs = jobs
         self._freelancer = freelancer
         self._client_token = client_token
-        self._partner_token = partner_token
+        self.partner_token = partner_token
         self._numbers = count(1)
         self.business = business
         self.taken: list[int] = []
@@ -181,7 +181,7 @@ class Requests:
             "amount": 1000,
             "Milestones": [_milestone("Draft", 600), _milestone("Final", 400)],
         }
-        return self._post("/apps/api/contracts", body, self._partner_token)
+        return self._post("/apps/api/contracts", body, self.partner_token)
 
     def view(self, contract: str) -> bytes:
         """The client looks at a contract."""
@@ -190,7 +190,7 @@ class Requests:
 
     def show(self, contract: str) -> bytes:
         """The partner looks at a contract."""
-        return self._get(f"/apps/api/contracts/{contract}", self._partner_token)
+        return self._get(f"/apps/api/contracts/{contract}", self.partner_token)
 
     def _get(self, path: str, token: str) -> bytes:
         return f"GET {path} HTTP/1.1\r\n{self._head(token)}\r\n".encode()
@@ -212,7 +212,8 @@ def _milestone(name: str, amount: int) -> dict[str, object]:
     return {"Name": name, "Amount": amount, "DueDate": "2030-06-01T00:00:00.000Z"}
 
 
-async def _partner_token(port: int, client_id: str, secret: str) -> str:
+async def partner_token(port: int, client_id: str, secret: str) -> str:
+    """An access token, asked for as partners do."""
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
     async with httpx.AsyncClient() as http:
         answer = await http.post(f"http://127.0.0.1:{port}/connect/token", data=form)

@@ -123,7 +123,9 @@ def token_of(party: PublicId, role: Role) -> str:
     return access_tokens(Settings(secret_key=SECRET.encode())).issue(party, role, 1)
 
 
-def serve(server: Embedded, directory: Path) -> tuple[int, "subprocess.Popen[bytes]"]:
+def serve(
+    server: Embedded, directory: Path, **variables: str
+) -> tuple[int, "subprocess.Popen[bytes]"]:
     """`earnest serve` on a free port; end it by its handle."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
@@ -131,6 +133,7 @@ def serve(server: Embedded, directory: Path) -> tuple[int, "subprocess.Popen[byt
         "EARNEST_DATABASE_URL": server.app_dsn,
         "EARNEST_MIGRATE_DATABASE_URL": server.owner_dsn,
         "EARNEST_SECRET_KEY": SECRET,
+        **variables,
     }
     command = [sys.executable, "-m", "earnest", "serve", "--port", str(port)]
     with (directory / "serve.log").open("wb") as log:

@@ -67,11 +67,16 @@ class Machine(msgspec.Struct, frozen=True):
     others_share: list[float]
     """What other processes used of all cores meanwhile, 0 to 1, round by round."""
     per_second: dict[str, list[int]]
-    """Releases or reads per second of each series, round by round."""
+    """Releases, reads or webhooks per second of each series, round by round."""
+    delays_ms: dict[str, int]
+    """From an event to the arrival of its webhook's first attempt."""
 
 
 def machine(
-    postgresql: str, others_share: Sequence[float], per_second: Mapping[str, Sequence[float]]
+    postgresql: str,
+    others_share: Sequence[float],
+    per_second: Mapping[str, Sequence[float]],
+    delays_ms: Mapping[str, float],
 ) -> Machine:
     """This machine, now."""
     return Machine(
@@ -83,6 +88,7 @@ def machine(
         postgresql=postgresql,
         others_share=[round(share, 2) for share in others_share],
         per_second={name: [round(rate) for rate in rates] for name, rates in per_second.items()},
+        delays_ms={name: round(delay) for name, delay in delays_ms.items()},
     )
 
 
@@ -115,6 +121,8 @@ def table(figures: Sequence[Figure], on: Machine) -> str:
     lines.extend(
         f"| {name} | {statistics.median(rates):,.0f} |" for name, rates in on.per_second.items()
     )
+    lines += ["", "| event to webhook | ms |", "|---|---|"]
+    lines.extend(f"| {name} | {delay} |" for name, delay in on.delays_ms.items())
     return "\n".join(lines)
 
 
