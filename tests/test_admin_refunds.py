@@ -29,7 +29,7 @@ KEYS = [
     "_id",
     "businessId",
     "businessName",
-    "contractId",
+    "contractNumber",
     "kind",
     "status",
     "amount",
@@ -70,7 +70,7 @@ async def listed(cast: Cast, **query: Any) -> list[dict[str, Any]]:
 
 async def of(cast: Cast, deal: Deal) -> dict[str, Any]:
     """The refund of a contract that has one."""
-    (one,) = [one for one in await listed(cast) if one["contractId"] == deal.number]
+    (one,) = [one for one in await listed(cast) if one["contractNumber"] == deal.number]
     return one
 
 
@@ -108,7 +108,7 @@ async def test_it_waits_and_no_money_moves(cast: Cast, careful: Broker, pool: Po
     assert one == {
         "businessId": str(careful.business_id),
         "businessName": "Careful Broker",
-        "contractId": deal.number,
+        "contractNumber": deal.number,
         "kind": "full",
         "status": "requested",
         "amount": 1000,
@@ -324,10 +324,10 @@ async def test_it_lists_by_state_and_by_page(cast: Cast, careful: Broker, broker
     accepted(await decide(cast.olga, "decline", (await of(cast, deals[1]))["_id"]))
     deals.append(await waiting(broker))
     everything = await listed(cast)
-    assert [one["contractId"] for one in everything] == [deal.number for deal in reversed(deals)]
+    assert [one["contractNumber"] for one in everything] == [deal.number for deal in reversed(deals)]
     assert [one["status"] for one in everything] == ["planned", "requested", "declined", "requested"]
     assert everything[0]["businessName"] == "Demo Broker"
-    assert [one["contractId"] for one in await listed(cast, status="requested")] == [
+    assert [one["contractNumber"] for one in await listed(cast, status="requested")] == [
         deals[2].number,
         deals[0].number,
     ]

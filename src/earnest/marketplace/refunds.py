@@ -40,7 +40,7 @@ class RefundDocument(msgspec.Struct):
     id: Id = msgspec.field(name="_id")
     businessId: BusinessId  # noqa: N815
     businessName: str  # noqa: N815
-    contractId: Annotated[  # noqa: N815
+    contractNumber: Annotated[  # noqa: N815
         str, msgspec.Meta(pattern=r"\ACNT-[0-9]{4}-[0-9]{8}\Z")
     ]
     kind: Annotated[str, one_of(*RefundKind)]
@@ -167,7 +167,7 @@ def document(refund: Refund, origin: Origin) -> RefundDocument:
         id=refund.public_id,
         businessId=str(origin.business_id),
         businessName=origin.business_name,
-        contractId=origin.contract_number,
+        contractNumber=origin.contract_number,
         kind=refund.kind,
         status=refund.state,
         amount=to_number(refund.amount_minor, CURRENCIES[refund.currency]),
