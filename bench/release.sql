@@ -55,11 +55,11 @@ BEGIN
 
     INSERT INTO idempotency_key (
         scope, commit_id, principal, route, key, request_hash, status, reply, moves_money,
-        created_at
+        is_sealed, created_at
     ) VALUES (
         digest, entry, 'admin:2', 'PUT /api/admin/escrow/release-fund/{contract_id:str}',
         'release-' || swapped.public_id, digest, 200, convert_to(repeat('x', 600), 'UTF8'), TRUE,
-        now()
+        FALSE, now()
     );
 
     fee_minor := swapped.amount_minor / 10;
