@@ -14,11 +14,12 @@ from earnest.domain.people import FreelancerProfile, profile_id
 from earnest.errors import Conflict, Forbidden, NotFound
 from earnest.ids import key_of, parse_public_id
 from earnest.marketplace.jobs import JobDocument, populated
-from earnest.marketplace.shapes import ExperienceLevelOrNone, Id, Instant, Message, one_of
+from earnest.marketplace.shapes import ExperienceLevelOrNone, Id, Message
 from earnest.store import applications, jobs, profiles
 from earnest.web.auth import READERS, actor, only, reader, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.shapes import Instant, one_of
 from earnest.web.wire import instant
 
 STATUS = "Applied"

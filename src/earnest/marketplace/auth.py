@@ -18,12 +18,13 @@ from earnest.errors import (
     TooMany,
     Unauthenticated,
 )
-from earnest.marketplace.shapes import AccountRole, AccountStatus, Id, Line, Message, tidy
+from earnest.marketplace.shapes import AccountRole, AccountStatus, Id, Message
 from earnest.store import sessions
 from earnest.web.address import address_of
 from earnest.web.auth import OPEN, PUBLIC, reader
 from earnest.web.guard import EarnestRequest
 from earnest.web.origins import ForeignPage, require_own_page
+from earnest.web.shapes import Line, tidy
 from earnest.web.tokens import REFRESH_COOKIE, REFRESH_SECONDS, refresh_cookie
 
 CODE_SENT = "OTP has been sent"

@@ -19,13 +19,14 @@ from earnest.domain.partner_settings import Wanted
 from earnest.domain.party import Role
 from earnest.errors import InvalidField
 from earnest.marketplace.contracts import read_page
-from earnest.marketplace.shapes import AccountStatus, Instant, Line, one_of
+from earnest.marketplace.shapes import AccountStatus
 from earnest.store import businesses
 from earnest.store.businesses import BusinessNotFound, Credentials, Partner, Status
 from earnest.store.idempotency import ReplyGone
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.shapes import Instant, Line, one_of
 from earnest.web.wire import instant
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -12,12 +12,13 @@ from earnest.domain.job import Label
 from earnest.domain.party import Role
 from earnest.errors import Conflict, InvalidField, NotFound
 from earnest.ids import parse_public_id
-from earnest.marketplace.shapes import Id, Line, tidy
+from earnest.marketplace.shapes import Id
 from earnest.store import catalog
 from earnest.store.catalog import CATEGORY, SKILL
 from earnest.web.auth import OPEN, actor, only, reader
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.shapes import Line, tidy
 
 NAME_CHARACTERS_MAX = 100
 ADMINS = only(Role.ADMIN)

@@ -45,7 +45,7 @@ from earnest.marketplace.documents import (
     populated_contract,
     referenced_contract,
 )
-from earnest.marketplace.shapes import PAGE_ENTRIES_MAX, PAGE_MAX, Line, Message, given, page_number
+from earnest.marketplace.shapes import Message
 from earnest.store import contracts, jobs
 from earnest.store.accounts import require_active
 from earnest.store.contracts import Asked, Documented, Page
@@ -53,6 +53,7 @@ from earnest.store.idempotency import Once, Reply
 from earnest.web.auth import READERS, actor, only, reader, viewer
 from earnest.web.guard import Amount, EarnestRequest
 from earnest.web.idempotency import once, respond
+from earnest.web.shapes import PAGE_ENTRIES_MAX, PAGE_MAX, Line, given, page_number
 from earnest.web.wire import encode
 
 Act = Callable[[Core, Actor, PublicId, Once | None, Render], Awaitable[Reply]]

@@ -24,12 +24,11 @@ from earnest.marketplace.shapes import (
     Direction,
     EscrowStatus,
     Id,
-    Instant,
-    Major,
     Person,
     ReleaseStatus,
 )
 from earnest.store.contracts import Documented
+from earnest.web.shapes import Instant, Major
 from earnest.web.wire import encode, instant
 
 ESCROW_PART = 0xE5C0

@@ -29,13 +29,14 @@ from earnest.marketplace.documents import (
     plain_escrow,
     populated_escrow,
 )
-from earnest.marketplace.shapes import Id, Instant, Line, Major, Text, one_of, tidy
+from earnest.marketplace.shapes import Id
 from earnest.store import books, contracts, hiring
 from earnest.store.hiring import FoundPayment
 from earnest.store.idempotency import Reply
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import once, respond
+from earnest.web.shapes import Instant, Line, Major, Text, one_of, tidy
 from earnest.web.wire import encode, instant
 
 _INR = CURRENCIES["INR"]

@@ -10,11 +10,11 @@ from earnest.domain.job import Job, Label, Level, Listing
 from earnest.domain.money import currency, parse_major
 from earnest.errors import Conflict, InvalidField
 from earnest.ids import PublicId, parse_public_id
-from earnest.marketplace.shapes import Line, Text, choice, given, tidy
 from earnest.store import businesses, catalog
 from earnest.store.catalog import CATEGORY, SKILL
 from earnest.store.jobs import Draft
 from earnest.web.guard import Amount
+from earnest.web.shapes import Line, Text, choice, given, tidy
 
 LEVELS = tuple(Level)
 SKILLS_MAX = 30

@@ -15,24 +15,20 @@ from earnest.domain.party import Actor, Role
 from earnest.errors import Conflict, Forbidden
 from earnest.ids import parse_public_id
 from earnest.marketplace.job_fields import LEVELS, JobFields, draft_of, require_all
-from earnest.marketplace.shapes import (
-    PAGE_ENTRIES_MAX,
-    PAGE_MAX,
-    ExperienceLevel,
-    Id,
-    Instant,
-    JobStatus,
-    Major,
-    Named,
-    Person,
-    choice,
-    page_number,
-    search_text,
-)
+from earnest.marketplace.shapes import ExperienceLevel, Id, JobStatus, Named, Person
 from earnest.store import clock, jobs
 from earnest.web.auth import READERS, SIGNED_IN, actor, only, reader, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.shapes import (
+    PAGE_ENTRIES_MAX,
+    PAGE_MAX,
+    Instant,
+    Major,
+    choice,
+    page_number,
+    search_text,
+)
 from earnest.web.wire import instant, midnight
 
 SORTS = tuple(jobs.OPEN_SORTED)

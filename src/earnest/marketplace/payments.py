@@ -25,11 +25,11 @@ from earnest.domain.party import Role
 from earnest.domain.payment import Payment
 from earnest.domain.pricing import FeesExceedAmount
 from earnest.ids import parse_public_id
-from earnest.marketplace.shapes import Line
 from earnest.store.idempotency import Reply
 from earnest.web.auth import actor, only
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import once, respond
+from earnest.web.shapes import Line
 from earnest.web.wire import encode
 
 

@@ -19,11 +19,12 @@ from earnest.domain.people import ClientProfile, FreelancerProfile, ProfileNotFo
 from earnest.errors import Forbidden, InvalidField
 from earnest.ids import parse_public_id
 from earnest.marketplace.job_fields import find_category, find_skills
-from earnest.marketplace.shapes import ExperienceLevelOrNone, Id, Instant, Line, Named, tidy
+from earnest.marketplace.shapes import ExperienceLevelOrNone, Id, Named
 from earnest.store import profiles
 from earnest.web.auth import READERS, SIGNED_IN, actor, only, reader, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.shapes import Instant, Line, tidy
 from earnest.web.wire import instant
 
 ENTRIES_MAX = 20

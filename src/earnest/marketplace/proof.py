@@ -13,12 +13,13 @@ from earnest.ledger import accounts as chart
 from earnest.ledger.accounts import unpack
 from earnest.ledger.proof import prove
 from earnest.marketplace.documents import sees_all
-from earnest.marketplace.shapes import Id, Instant, Major
+from earnest.marketplace.shapes import Id
 from earnest.store import books
 from earnest.store.accounts import require_active
 from earnest.store.contracts import Asked, Documented
 from earnest.web.auth import actor, only
 from earnest.web.guard import EarnestRequest
+from earnest.web.shapes import Instant, Major
 from earnest.web.wire import instant
 
 _REFUSES = (ContractNotFound,)

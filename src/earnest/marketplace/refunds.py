@@ -23,13 +23,14 @@ from earnest.errors import InvalidField
 from earnest.ids import parse_public_id
 from earnest.marketplace.businesses import BusinessId
 from earnest.marketplace.contracts import read_page
-from earnest.marketplace.shapes import Id, Instant, Major, Text, choice, one_of, tidy
+from earnest.marketplace.shapes import Id
 from earnest.store import refunds
 from earnest.store.idempotency import Reply
 from earnest.store.refunds import FoundRefund, Origin
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import once, respond
+from earnest.web.shapes import Instant, Major, Text, choice, one_of, tidy
 from earnest.web.wire import encode, instant
 
 

@@ -15,11 +15,12 @@ from earnest.errors import Forbidden, InvalidField
 from earnest.ids import parse_public_id
 from earnest.marketplace.contracts import read_page
 from earnest.marketplace.documents import person
-from earnest.marketplace.shapes import Id, Instant, Line, Person, tidy
+from earnest.marketplace.shapes import Id, Person
 from earnest.store import reviews
 from earnest.web.auth import READERS, actor, only, reader
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.shapes import Instant, Line, tidy
 from earnest.web.wire import instant
 
 Rating = Annotated[int, msgspec.Meta(ge=1, le=5)]

@@ -20,21 +20,14 @@ from earnest.errors import Conflict, InvalidField, TooMany
 from earnest.ids import parse_public_id
 from earnest.marketplace.catalog import called
 from earnest.marketplace.contracts import read_page
-from earnest.marketplace.shapes import (
-    AccountRole,
-    AccountStatus,
-    Id,
-    Instant,
-    Line,
-    search_text,
-    tidy,
-)
+from earnest.marketplace.shapes import AccountRole, AccountStatus, Id
 from earnest.store import accounts, people
 from earnest.store.people import Status
 from earnest.web.address import address_of
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, keyed, once, reply, respond
+from earnest.web.shapes import Instant, Line, search_text, tidy
 from earnest.web.wire import instant
 
 

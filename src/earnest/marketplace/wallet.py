@@ -13,11 +13,12 @@ from earnest.errors import Forbidden, NotFound
 from earnest.ids import PublicId, entry_id, key_of, parse_public_id
 from earnest.ledger.accounts import wallet
 from earnest.marketplace.documents import wallet_id
-from earnest.marketplace.shapes import ContractNumber, Direction, Id, Instant, Major
+from earnest.marketplace.shapes import ContractNumber, Direction, Id
 from earnest.store import accounts, books
 from earnest.store.books import Entry
 from earnest.web.auth import SIGNED_IN, signed_in
 from earnest.web.guard import EarnestRequest
+from earnest.web.shapes import Instant, Major
 from earnest.web.wire import instant
 
 _INR = CURRENCIES["INR"]

@@ -23,13 +23,6 @@ from earnest.domain.pricing import FeesExceedAmount
 from earnest.domain.projection import PARTNER_STATUSES
 from earnest.domain.rules import Verb, refusals
 from earnest.errors import InvalidField
-from earnest.marketplace.shapes import (
-    PAGE_MAX,
-    Line,
-    Text,
-    choice,
-    page_number,
-)
 from earnest.partner.answers import PAGE_ENTRIES_MAX, PARTNER, find, fresh_checkout, show_reply
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.callbacks import check_callback
@@ -59,6 +52,7 @@ from earnest.store.idempotency import Once, Reply
 from earnest.store.partners import Brokered
 from earnest.web.auth import actor, signed_in
 from earnest.web.idempotency import once, respond
+from earnest.web.shapes import PAGE_MAX, Line, Text, choice, page_number
 
 TITLE_CHARACTERS_MAX = 200
 TEXT_CHARACTERS_MAX = 5_000

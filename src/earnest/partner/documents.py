@@ -18,8 +18,8 @@ from earnest.domain.pricing import LineType, Payer, PricedTranche
 from earnest.domain.projection import PARTNER_STATUSES, milestone_status, partner_status
 from earnest.domain.refund import Part
 from earnest.ids import uuid_of, uuids_of
-from earnest.marketplace.shapes import Instant, Major, one_of
 from earnest.store.partners import Brokered, Listed, Moved
+from earnest.web.shapes import Instant, Major, one_of
 from earnest.web.wire import instant
 
 Status = Annotated[str, one_of(*PARTNER_STATUSES)]

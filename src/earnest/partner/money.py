@@ -20,7 +20,6 @@ from earnest.domain.pricing import FeesExceedAmount
 from earnest.domain.refund import RefundKind
 from earnest.domain.rules import Verb, refusals
 from earnest.errors import InvalidField
-from earnest.marketplace.shapes import Line, Major, Text, one_of
 from earnest.partner.answers import PARTNER, fresh_checkout, is_payable
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.documents import CheckoutShown, Number
@@ -37,6 +36,7 @@ from earnest.store.idempotency import Reply
 from earnest.store.partners import Brokered
 from earnest.web.auth import actor
 from earnest.web.idempotency import once, respond
+from earnest.web.shapes import Line, Major, Text, one_of
 
 
 class NewCheckout(msgspec.Struct, rename="camel"):

@@ -16,7 +16,7 @@ from earnest.domain.identity import person_name, phone_number
 from earnest.domain.money import CURRENCIES, Currency, parse_major
 from earnest.domain.partner import Stage
 from earnest.errors import InvalidField
-from earnest.marketplace.shapes import Line, Text, tidy
+from earnest.web.shapes import Line, Text, tidy
 
 REASON_CHARACTERS_MAX = 500
 _NUMBER = re.compile(r"CNT-[0-9]{4}-[0-9]{8}")

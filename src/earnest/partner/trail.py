@@ -13,7 +13,6 @@ from earnest.domain.money import CURRENCIES, to_number
 from earnest.ledger import accounts as chart
 from earnest.ledger.accounts import unpack
 from earnest.ledger.proof import prove
-from earnest.marketplace.shapes import PAGE_MAX, Instant, Major, page_number
 from earnest.partner.answers import PAGE_ENTRIES_MAX, PARTNER, find
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.documents import Number
@@ -21,6 +20,7 @@ from earnest.partner.envelope import Envelope, answer
 from earnest.partner.shapes import InvalidContractId
 from earnest.store import books, partners
 from earnest.web.idempotency import respond
+from earnest.web.shapes import PAGE_MAX, Instant, Major, page_number
 from earnest.web.wire import instant
 
 # -- the trail ------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from earnest.domain.delivery import PUBLIC_EVENTS, STATES, TEST_EVENT
 from earnest.errors import InvalidField, NotFound
-from earnest.marketplace.shapes import PAGE_MAX, Instant, Line, choice, given, one_of, page_number
 from earnest.partner.answers import PARTNER
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.envelope import Envelope, answer
@@ -34,6 +33,7 @@ from earnest.store.webhook_logs import Attempt, Delivery
 from earnest.store.webhooks import REPLAYED_MAX, Endpoint, Wanted
 from earnest.web.auth import actor, signed_in
 from earnest.web.idempotency import respond
+from earnest.web.shapes import PAGE_MAX, Instant, Line, choice, given, one_of, page_number
 from earnest.web.wire import instant
 
 MISSING = "missing"

@@ -16,7 +16,6 @@ from litestar import Response, Router, delete, get, post
 from litestar.params import JSONBody
 
 from earnest.errors import InvalidField, NotFound, Refused
-from earnest.marketplace.shapes import Instant
 from earnest.outbound.targets import check_url
 from earnest.partner.answers import PARTNER
 from earnest.partner.binding import PartnerRequest
@@ -26,6 +25,7 @@ from earnest.store.idempotency import Reply, ReplyGone
 from earnest.store.webhooks import Endpoint
 from earnest.web.auth import actor, signed_in
 from earnest.web.idempotency import carry_out, once, respond
+from earnest.web.shapes import Instant
 from earnest.web.wire import instant
 from earnest.worker.webhook_body import SECRET_PREFIX
 
