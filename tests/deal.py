@@ -9,14 +9,16 @@ Paying is done as it is in production: the provider's own signed event is posted
 
 import time
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import msgspec
 
 from earnest.actions import refunds
+from earnest.domain.party import Role
 from earnest.providers import signature
 from partners import Broker
-from web import caller
+from web import caller, sign_up
 
 HUDA = {"phoneNumber": "966583944460", "firstName": "Huda", "lastName": "Salem"}
 OMAR = {"phoneNumber": "966583944461", "firstName": "Omar", "lastName": ""}
@@ -152,6 +154,15 @@ class Deal(msgspec.Struct):
         if milestone is not None:
             wanted["milestoneId"] = self.milestone(milestone)
         return await self.act("refund", wanted)
+
+    async def rule(self, word: str) -> httpx.Response:
+        """The operator, Olga, says approve, decline or retry of its newest refund."""
+        async with await sign_up(self.broker.app, f"Olga-{uuid4().hex}", Role.ADMIN) as olga:
+            listed = (await olga.get("/api/admin/refunds")).json()["data"]
+            refund = next(one for one in listed if one["contractNumber"] == self.number)
+            path = f"/api/admin/refunds/{refund['_id']}/{word}"
+            body = {"reason": "As agreed"} if word == "decline" else None
+            return await olga.put(path, json=body)
 
     async def settle(self) -> int:
         """One step of the worker with the refunds that are due; how many there were."""
