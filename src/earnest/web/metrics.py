@@ -114,12 +114,13 @@ class Metrics:
             registry=own,
             multiprocess_mode="mostrecent",
         )
-        self._webhooks = Counter(
+        webhooks = Counter(
             "earnest_webhook_attempts_total",
             "Attempts to deliver a webhook: succeeded, retry, or why it failed for good.",
             ["outcome"],
             registry=own,
         )
+        self._verdicts = {verdict: webhooks.labels(verdict) for verdict in Verdict}
         self._webhook_seconds = Histogram(
             "earnest_webhook_attempt_duration_seconds",
             "From the beginning of an attempt until its outcome is known.",
@@ -164,7 +165,7 @@ class Metrics:
 
     def webhook(self, verdict: Verdict, seconds: float) -> None:
         """The worker's report of one attempt."""
-        self._webhooks.labels(verdict).inc()
+        self._verdicts[verdict].inc()
         self._webhook_seconds.observe(seconds)
 
     # -- what is told -------------------------------------------------------------------------
