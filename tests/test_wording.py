@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 import earnest.checkout
 import earnest.web
-from earnest.checkout.wording import Language, preferred, read_texts, wording
+from earnest.checkout.wording import Language, language_for, read_texts, wording
 
 PACKAGE = Path(earnest.checkout.__file__).parent
 TEMPLATES = [
@@ -115,4 +115,4 @@ PREFERENCES = [
 
 @pytest.mark.parametrize(("accepted", "language"), PREFERENCES)
 def test_it_speaks_the_language_that_the_browser_prefers(accepted: str, language: str) -> None:
-    assert preferred(accepted) == language
+    assert language_for(accepted) == language

@@ -17,7 +17,7 @@ import jinja2
 import msgspec
 from litestar import MediaType, Request, Response
 
-from earnest.checkout.wording import Language, preferred, wording
+from earnest.checkout.wording import Language, language_for, wording
 from earnest.providers.sandbox_rules import origin
 from earnest.web.links import LinkExpired, LinkUnknown
 from earnest.web.problems import Told
@@ -52,7 +52,7 @@ def language_of(request: AnyRequest) -> Language:
     asked = request.query_params.get("lang", "")
     if asked in set(Language):
         return Language(asked)
-    return preferred(request.headers.get("accept-language", ""))
+    return language_for(request.headers.get("accept-language", ""))
 
 
 def link(request: AnyRequest, path: str, **query: str) -> str:

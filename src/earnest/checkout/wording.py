@@ -19,9 +19,9 @@ from babel.numbers import NumberPattern, get_currency_symbol, parse_pattern
 from markupsafe import Markup, escape
 
 from earnest.domain import money
+from earnest.web.languages import preferred
 
 _FOLDER = Path(__file__).parent / "languages"
-_ACCEPTED_CHARACTERS_MAX = 200
 _DAY = "d MMMM y"
 _MOMENT = "d MMMM y{comma} HH:mm 'UTC'"
 # The isolates of Unicode, for where no markup can be: a title, a label.
@@ -133,28 +133,6 @@ def read_texts(language: Language) -> Mapping[str, str]:
     return texts
 
 
-def preferred(accept_language: str) -> Language:
-    """The language that a browser likes best among ours (RFC 9110, 12.5.4); else English.
-
-    >>> preferred("fr, hi-IN;q=0.8, en;q=0.7"), preferred("de")
-    (<Language.HINDI: 'hi'>, <Language.ENGLISH: 'en'>)
-    """
-    best, best_quality = Language.ENGLISH, 0.0
-    for wanted in accept_language[:_ACCEPTED_CHARACTERS_MAX].split(","):
-        tag, _, parameter = wanted.partition(";")
-        primary = tag.strip().partition("-")[0].lower()
-        quality = _quality(parameter)
-        if primary in set(Language) and quality > best_quality:
-            best, best_quality = Language(primary), quality
-    return best
-
-
-def _quality(parameter: str) -> float:
-    name, _, value = parameter.replace(" ", "").partition("=")
-    if not name:
-        return 1.0
-    try:
-        quality = float(value) if name == "q" and value.isascii() else 0.0
-    except ValueError:
-        return 0.0
-    return quality if 0.0 <= quality <= 1.0 else 0.0
+def language_for(accept_language: str) -> Language:
+    """The language that a browser likes best among ours; else English."""
+    return Language(preferred(accept_language, set(Language)) or Language.ENGLISH)

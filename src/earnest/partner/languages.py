@@ -1,11 +1,11 @@
 """The **languages** of what the partner API says: English, and Arabic on request (E11)."""
 
-import re
 from typing import Any
 
 from litestar import Request
 
 from earnest.partner.arabic import PATTERNS, SENTENCES
+from earnest.web.languages import preferred
 
 
 def in_language_of(request: Request[Any, Any, Any], text: str) -> str:
@@ -19,14 +19,7 @@ def prefers_arabic(accept_language: str) -> bool:
     >>> prefers_arabic("ar-SA,ar;q=0.9,en;q=0.8"), prefers_arabic("en, ar;q=0.5")
     (True, False)
     """
-    best = {"ar": 0.0, "en": 0.0}
-    for wanted in accept_language[:200].split(","):
-        tag, _, parameter = wanted.strip().partition(";")
-        language = tag.partition("-")[0].strip().lower()
-        quality = re.fullmatch(r"q=([01](?:\.[0-9]{0,3})?)", parameter.strip())
-        if language in best and (quality or not parameter):
-            best[language] = max(best[language], min(1.0, float(quality[1]) if quality else 1.0))
-    return best["ar"] > best["en"]
+    return preferred(accept_language, ("ar", "en")) == "ar"
 
 
 def arabic(text: str) -> str:
