@@ -1,4 +1,4 @@
-"""Which of our **languages** a caller likes best, as its Accept-Language says (RFC 9110, 12.5.4)."""
+"""Which of our **languages** a caller likes best: its Accept-Language (RFC 9110, 12.5.4)."""
 
 from collections.abc import Collection
 
