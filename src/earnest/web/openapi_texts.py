@@ -87,6 +87,7 @@ TAGS = {
     "Users": "Accounts as admins see them: lists, blocking, more admins.",
     "Categories and skills": "What jobs and profiles are sorted by.",
     "Businesses": "Partners as admins see them: their rules and credentials.",
+    "Refunds": "What partners asked to give back and an admin has to agree to.",
     "Partner tokens": "How a platform of its own signs in, and what verifies what we sign.",
     "Partner contracts": "For platforms of their own: contracts between their people.",
     "Partner money": "The buyer's checkout link, release, refund, and the proof of it all.",
