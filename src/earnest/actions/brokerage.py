@@ -22,15 +22,17 @@ from earnest.domain.party import Actor, Member
 from earnest.domain.refund import RefundKind
 from earnest.errors import InvalidField, Unauthenticated
 from earnest.ids import Ids, new_platform_ref
+from earnest.store import kyc
 from earnest.store.accounts import require_active
 from earnest.store.idempotency import Once, Reply, replay
+from earnest.store.kyc import Known
 from earnest.store.partners import (
     MONEY_MOVED,
     Brokered,
     FoundBrokered,
     FoundDraft,
-    Known,
     Moved,
+    Name,
     Wanted,
     load_draft,
 )
@@ -57,6 +59,7 @@ async def create(
     actor: Actor,
     buyer: Person,
     seller: Person,
+    seller_told: Known,
     draft: Callable[[Business], Draft],
     once: Once | None,
     render: Callable[[Brokered, datetime], Reply],
@@ -64,6 +67,8 @@ async def create(
     """A contract between two people, whoever of them is new being made in the same commit.
 
     `draft` reads the wanted terms with the business's currency and limits; it raises InvalidField.
+    `seller_told`, what the partner knows of who the seller is, fills in the onboarding afterwards:
+    it is no part of the contract, and is lost if this process dies in between.
     """
     people: list[Member] = []
 
@@ -102,17 +107,22 @@ async def create(
         )
         return render(made, found.now)
 
-    def known(person: Person) -> Known:
-        return Known(person.platform_ref, person.phone)
-
-    return await carry_out(
+    reply = await carry_out(
         core,
         actor,
         once,
-        lambda: load_draft(core.pool, actor, known(buyer), known(seller), once),
+        lambda: load_draft(core.pool, actor, _name(buyer), _name(seller), once),
         decide,
         render_after,
     )
+    if seller_told != Known() and people and not reply.replayed:
+        async with core.pool.connection() as conn:
+            await kyc.tell(conn, core.sealer, people[1].key, seller_told, "")
+    return reply
+
+
+def _name(person: Person) -> Name:
+    return Name(person.platform_ref, person.phone)
 
 
 def resolve(

@@ -1,7 +1,7 @@
 """Contracts of partners: create, show, list, and every verb (spec 3; E7, E21, E22)."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -40,7 +40,9 @@ from earnest.partner.shapes import (
     InvalidContractId,
     MilestoneSent,
     Party,
+    Seller,
     contract_number,
+    known_of,
     line,
     optional,
     person,
@@ -51,7 +53,7 @@ from earnest.store import partners
 from earnest.store.idempotency import Once, Reply
 from earnest.store.partners import Brokered
 from earnest.web.auth import actor, signed_in
-from earnest.web.idempotency import once, respond
+from earnest.web.idempotency import keyed, once, respond
 from earnest.web.shapes import PAGE_MAX, Line, Text, choice, page_number
 
 TITLE_CHARACTERS_MAX = 200
@@ -69,7 +71,7 @@ class NewContract(msgspec.Struct, rename="camel"):
     title: Line
     contract_service_type: Line
     buyer_party: Party = msgspec.field(name="BuyerParty")
-    seller_party: Party = msgspec.field(name="SellerParty")
+    seller_party: Seller = msgspec.field(name="SellerParty")
     amount: Amount
     description: Text | None = None
     notes: Text | None = None
@@ -117,7 +119,9 @@ async def create(
 ) -> Response[Envelope[ContractMade]]:
     """Create a contract between a buyer and a seller."""
     caller = actor(request)
-    is_production = request.app.state.settings.is_production
+    state = request.app.state
+    is_production = state.settings.is_production
+    today = datetime.now(UTC).date()
 
     def draft(business: Business) -> Draft:
         return _draft(data, business, is_production=is_production)
@@ -128,12 +132,13 @@ async def create(
 
     return respond(
         await brokerage.create(
-            request.app.state.core,
+            state.core,
             caller,
             person(data.buyer_party, "BuyerParty"),
             person(data.seller_party, "SellerParty"),
+            known_of(data.seller_party.kyc, "SellerParty.KYC", today),
             draft,
-            await once(request, caller),
+            keyed(await once(request, caller), state.code_key),
             render,
         )
     )

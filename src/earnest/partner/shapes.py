@@ -5,17 +5,18 @@ by its path in the body; `earnest.partner.binding.as_written` spells it as the c
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated
 
 import msgspec
 
 from earnest.actions.brokerage import Person
-from earnest.domain.identity import person_name, phone_number
+from earnest.domain.identity import bic, birthday, iban, national_id, person_name, phone_number
 from earnest.domain.money import CURRENCIES, Currency, parse_major
 from earnest.domain.partner import Stage
 from earnest.errors import InvalidField
+from earnest.store.kyc import Known
 from earnest.web.shapes import Line, Text, tidy
 
 REASON_CHARACTERS_MAX = 500
@@ -53,6 +54,34 @@ class Party(msgspec.Struct, rename="camel"):
     phone_number: Line | None = None
     first_name: Line | None = None
     last_name: Line | None = None
+
+
+class KycSent(msgspec.Struct, rename="camel"):
+    """What a partner knows of who its seller is; it fills in the seller's onboarding, no more."""
+
+    identity: Line | None = None
+    iban_number: Line | None = msgspec.field(name="iBANNumber", default=None)
+    bic_code: Line | None = msgspec.field(name="bICCode", default=None)
+    date_of_birth: Line | None = None
+
+
+class Seller(Party, rename="camel"):
+    """A seller, and what is known of who that is (B10)."""
+
+    kyc: KycSent | None = msgspec.field(name="KYC", default=None)
+
+
+def known_of(sent: KycSent | None, field: str, today: date) -> Known:
+    """What a partner says of who somebody is."""
+    if sent is None:
+        return Known()
+    iban_text, bic_text, born = sent.iban_number, sent.bic_code, sent.date_of_birth
+    return Known(
+        national_id=national_id(sent.identity, f"{field}.identity") if sent.identity else "",
+        iban=iban(iban_text, f"{field}.iBANNumber") if iban_text else "",
+        bic=bic(bic_text, f"{field}.bICCode") if bic_text else "",
+        born=birthday(born, f"{field}.dateOfBirth", today) if born else None,
+    )
 
 
 def person(sent: Party, field: str) -> Person:

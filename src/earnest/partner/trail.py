@@ -4,11 +4,14 @@ Both are told from the records themselves, events and transfers, and not from th
 opinion of itself.
 """
 
+from typing import Annotated
+
 import msgspec
 from litestar import Response, Router, get
 from litestar.params import FromPath, FromQuery
 
 from earnest.actions.contracts import ContractNotFound
+from earnest.domain.audit import genesis, moment
 from earnest.domain.money import CURRENCIES, to_number
 from earnest.ledger import accounts as chart
 from earnest.ledger.accounts import unpack
@@ -26,15 +29,28 @@ from earnest.web.wire import instant
 # -- the trail ------------------------------------------------------------------------------------
 
 
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Moment = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}\+00:00\Z",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+
+
 class EventShown(msgspec.Struct, rename="camel"):
-    """One event of the contract's hash chain; `body` is the JSON text that `hash` covers."""
+    """One event of the contract's hash chain: `hash` is SHA-256 over `previousHash` (32 bytes) and
+    the texts of `sequence`, `recordedDate`, `type`, `actor` and `body`, each with its length in
+    bytes before it, as 8 bytes, the highest first."""
 
     sequence: int
+    recorded_date: Moment
     type: str
     actor: str
-    recorded_date: Instant
     body: str
-    hash: str
+    previous_hash: Sha256
+    hash: Sha256
 
 
 class EventPage(msgspec.Struct, rename="camel"):
@@ -59,7 +75,15 @@ async def list_events(
     async with request.app.state.pool.connection() as conn:
         told = await partners.events(conn, found.contract.key, size, (number - 1) * size)
     events = [
-        EventShown(one.seq, one.type, one.actor, instant(one.recorded_at), one.body, one.hash.hex())
+        EventShown(
+            sequence=one.seq,
+            type=one.type,
+            actor=one.actor,
+            recorded_date=moment(one.recorded_at),
+            body=one.body,
+            previous_hash=(one.hash_before or genesis(found.contract.public_id)).hex(),
+            hash=one.hash.hex(),
+        )
         for one in told
     ]
     return respond(answer(EventPage(events, number, size), "EventsRetrievedSuccessfully"))

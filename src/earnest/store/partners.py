@@ -179,7 +179,7 @@ LEFT JOIN idempotency_key AS k ON k.scope = $6
 """
 
 
-class Known(msgspec.Struct, frozen=True):
+class Name(msgspec.Struct, frozen=True):
     """By what a person may be known."""
 
     platform_ref: str | None
@@ -187,7 +187,7 @@ class Known(msgspec.Struct, frozen=True):
 
 
 async def load_draft(
-    pool: Pool, caller: Actor, buyer: Known, seller: Known, once: Once | None
+    pool: Pool, caller: Actor, buyer: Name, seller: Name, once: Once | None
 ) -> FoundDraft:
     """What stands around a contract that `caller` wants between these two."""
     async with pool.connection() as conn:
@@ -271,7 +271,7 @@ async def count(conn: asyncpg.Connection, business: int, status: str | None) -> 
 
 
 class Told(msgspec.Struct, frozen=True):
-    """One event of a contract's chain."""
+    """One event of a contract's chain; `hash_before` is None for the first."""
 
     seq: int
     type: str
@@ -279,10 +279,13 @@ class Told(msgspec.Struct, frozen=True):
     recorded_at: datetime
     body: str
     hash: bytes
+    hash_before: bytes | None
 
 
 EVENTS = """
-SELECT e.seq, e.type, e.actor, e.recorded_at, e.body, e.hash
+SELECT
+    e.seq, e.type, e.actor, e.recorded_at, e.body, e.hash,
+    lag(e.hash) OVER (ORDER BY e.seq) AS hash_before
 FROM event AS e
 WHERE e.contract_id = $1
 ORDER BY e.seq
