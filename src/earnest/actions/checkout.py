@@ -28,6 +28,10 @@ class NotPayable(Refused):
     """This contract cannot be paid now."""
 
 
+class CheckoutOver(Refused):
+    """This checkout link has expired: ask for a new one."""
+
+
 class BuyerNotVerified(Refused):
     """The buyer's identity is not verified yet."""
 

@@ -1,15 +1,10 @@
 """The payer as one call (sandbox only): which of the provider's sessions a checkout token opens."""
 
-from earnest.actions.checkout import find, open_session
+from earnest.actions.checkout import CheckoutOver, find, open_session
 from earnest.actions.core import Core
 from earnest.checkout import arrival
 from earnest.domain.payment import PAYABLE
-from earnest.errors import Refused
 from earnest.web.links import LinkExpired, LinkKind, Links, LinkUnknown
-
-
-class CheckoutOver(Refused):
-    """This checkout link has expired: ask for a new one."""
 
 
 async def session_behind(core: Core, links: Links, public_url: str, name: str) -> str:

@@ -43,12 +43,15 @@ def genesis(contract: PublicId) -> bytes:
     return _digest(_LABEL, contract.encode())
 
 
+def moment(at: datetime) -> str:
+    """The time of an event as its hash covers it."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def link(previous: bytes, seq: int, at: datetime, type_: str, actor: str, body: str) -> bytes:
     """The hash of event number `seq` whose predecessor has hash `previous`."""
-    moment = at.astimezone(UTC).isoformat(timespec="microseconds")
-    return _digest(
-        previous, str(seq).encode(), moment.encode(), type_.encode(), actor.encode(), body.encode()
-    )
+    parts = (str(seq), moment(at), type_, actor, body)
+    return _digest(previous, *(part.encode() for part in parts))
 
 
 def _digest(*parts: bytes) -> bytes:

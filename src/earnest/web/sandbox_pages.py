@@ -19,6 +19,7 @@ from litestar.exceptions import InternalServerException
 from litestar.params import FromPath, JSONBody
 from litestar.static_files import create_static_files_router
 
+from earnest.actions.checkout import BuyerNotVerified, CheckoutOver, NotPayable
 from earnest.checkout.pages import FORM_BYTES_MAX, form_of, go, language_of, link, show
 from earnest.checkout.wording import wording
 from earnest.errors import Conflict, NotFound, Refused, Unavailable
@@ -183,7 +184,15 @@ class Payer(msgspec.Struct):
     status_code=200,
     request_class=EarnestRequest,
     include_in_schema=True,
-    refuses=(NotFound, Conflict, Refused, Unavailable),
+    refuses=(
+        NotFound,
+        Conflict,
+        Refused,
+        CheckoutOver,
+        NotPayable,
+        BuyerNotVerified,
+        Unavailable,
+    ),
     operation_id="complete_checkout",
     tags=["Sandbox"],
 )
