@@ -193,7 +193,8 @@ async def expire(conn: asyncpg.Connection) -> int:
 
 def _due(row: asyncpg.Record) -> Due:
     told = None if row[15] is None else Told(row[5], *row[15:22])
-    return Due(*row[:15], told, row[22])
+    columns = (*row[:15], told, row[22])
+    return Due(*columns)
 
 
 def _attempt_row(one: Attempt) -> tuple[object, ...]:
