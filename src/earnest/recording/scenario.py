@@ -12,6 +12,7 @@ from earnest.recording.contracts import UNKNOWN_ID, ContractScenes
 from earnest.recording.partners import PartnerScenes
 from earnest.recording.recorder import Recorder
 from earnest.recording.refunds import RefundScenes
+from earnest.recording.webhooks import WebhookScenes
 
 PASSWORD = "Cobalt!Kite7"  # noqa: S105  everybody's, in an empty sandbox
 NEW_PASSWORD = "Amber!Heron9"  # noqa: S105
@@ -32,6 +33,7 @@ class Scenario:
         self._scenes = ContractScenes(recorder, self._ids, self._labels, webhook_secret)
         self._partners = PartnerScenes(recorder)
         self._returning = RefundScenes(recorder, core)
+        self._webhooks = WebhookScenes(recorder, core)
 
     async def tell(self) -> None:
         """All of it."""
@@ -48,6 +50,7 @@ class Scenario:
         await self._partners.businesses()
         await self._partners.users()
         await self._returning.tell()
+        await self._webhooks.tell()
         await self._refusals()
         await self._passwords()
 
