@@ -149,6 +149,17 @@ async def test_it_refuses_what_is_no_public_url(broker: Broker, url: str, said: 
     assert body["validationErrors"] == [{"field": "webhookurl", "message": said}]
 
 
+async def test_it_refuses_in_arabic_to_who_reads_arabic(broker: Broker) -> None:
+    headers = {"Accept-Language": "ar"}
+    sent = {"webhookUrl": "https://10.0.0.1/"}
+    asked = broker.client.post(WEBHOOKS, json=sent, headers=headers)
+    body = await refused(broker, asked, 400)
+    assert body["message"] == "رابط الإشعارات غير صالح"
+    assert body["errors"] == ["URL يجب ألا يكون عنوانًا خاصًا أو محليًا أو محجوزًا"]
+    body = await refused(broker, broker.client.get(WEBHOOKS, headers=headers), 404)
+    assert body["message"] == "لا يوجد رابط إشعارات"
+
+
 @pytest.mark.parametrize(
     "sent", [{}, {"webhookUrl": None}, {"webhookUrl": 5}, {"webhookUrl": [URL]}]
 )
