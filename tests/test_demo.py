@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import httpx
 import msgspec
 import pytest
 
+from test_client_readme import CLIENT, example
 from test_serve import COMMAND, clean_environ, earnest, processes_of
 
 TUTORIAL = Path(__file__).parent.parent / "docs" / "tutorial.md"
@@ -119,8 +121,55 @@ def test_its_curl_lines_work_when_pasted(demo: Demo) -> None:
     for answer in answers:
         assert isinstance(answer, list) or "error" not in answer, answer
     assert {"data": 12500} in answers
-    [released] = [one for one in answers if "message" in one and "data" in one]
+    [released] = [
+        one for one in answers if "message" in one and "data" in one and "succeeded" not in one
+    ]
     assert released["data"]["status"] == "released"
+    told = {one["message"]: one["data"] for one in answers if "succeeded" in one}
+    assert told["ExternalContractReleasedSuccessfully"]["amount"] == 600
+    assert told["RefundCreatedSuccessfully"]["refundedAmount"] == 400
+    assert told["ContractCheckoutStartedSuccessfully"]["checkout"]["url"].startswith(demo.url)
+    assert told["ProofRetrievedSuccessfully"]["holds"] is True
+    assert any(one["isSuccess"] for one in told[""]["logs"])
+
+
+def test_it_tells_of_a_partner_whose_receiver_verifies_webhooks(demo: Demo) -> None:
+    text = "\n".join(demo.lines)
+    assert re.search(r"^  CNT-\d{4}-\d{8}  A kitchen  \[escrow\]$", text, re.MULTILINE)
+    assert "funded 1,143.75 = Omar 600.00 + Huda 0.00 + fees 84.00 + tax 2.25 + held 457.50" in text
+    assert text.count("(its proof holds)") == 1
+    heard = re.findall(r"^  webhook, verified: (\S+) +(CNT-\S+)", text, re.MULTILINE)
+    assert [event for event, _ in heard if event != "contract.created"] == [
+        "payment.completed",
+        "contract.released",
+    ]
+    assert len({number for event, number in heard if event == "contract.created"}) == 2
+
+
+def test_its_checkout_link_opens(demo: Demo) -> None:
+    [link] = [line.strip() for line in demo.lines if "/checkout?token=" in line]
+    page = httpx.get(link, trust_env=False)
+    assert page.status_code == 200
+    assert "A website" in page.text
+
+
+def test_the_clients_example_runs_with_its_credentials(demo: Demo) -> None:
+    credentials = exported(demo.lines)
+    done = subprocess.run(
+        [sys.executable, "-c", example(CLIENT / "README.md")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=clean_environ() | credentials | {"PYTHONPATH": str(CLIENT / "src")},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"is to be paid at {demo.url}/checkout?token=" in done.stdout
+
+
+def exported(lines: list[str]) -> dict[str, str]:
+    """The variables that it prints for a shell."""
+    return dict(line.removeprefix("  export ").split("=", 1) for line in lines if "export " in line)
 
 
 @needs_curl
@@ -158,10 +207,43 @@ def test_verify_agrees_while_it_runs(demo: Demo) -> None:
 
 def test_it_serves_the_story_that_is_there_when_started_again(demo: Demo) -> None:
     again, lines = _start(demo.data_dir)
-    _stop(again)
-    assert [line for line in lines if "@example.com " in line] == [
-        line for line in demo.lines if "@example.com " in line
-    ]
+    try:
+        assert [line for line in lines if "@example.com " in line] == [
+            line for line in demo.lines if "@example.com " in line
+        ]
+        assert [line for line in lines if re.search(r"CNT-.*  \[", line)] == [
+            line for line in demo.lines if re.search(r"CNT-.*  \[", line)
+        ]
+        assert "the last is void" in "\n".join(lines)
+        assert _answers_to(exported(lines) | {"ESCROW_CLIENT_SECRET": "es_none"}) == 401
+        assert _answers_to(exported(lines)) == 200
+        assert _answers_to(exported(demo.lines)) == 401
+        assert again.stdout is not None
+        with _client(exported(lines)) as broker:
+            assert broker.post("/apps/api/webhooks/test").status_code == 200
+        assert any("webhook, verified: webhook.test" in line for line in again.stdout)
+    finally:
+        _stop(again)
+
+
+@contextmanager
+def _client(credentials: dict[str, str]) -> Iterator[httpx.Client]:
+    """Demo Broker's, or that of whoever has these credentials."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": credentials["ESCROW_CLIENT_ID"],
+        "client_secret": credentials["ESCROW_CLIENT_SECRET"],
+    }
+    with httpx.Client(base_url=credentials["ESCROW_URL"], trust_env=False) as client:
+        token = client.post("/connect/token", data=form).json().get("access_token")
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
+
+
+def _answers_to(credentials: dict[str, str]) -> int:
+    """What somebody with these credentials is answered."""
+    with _client(credentials) as client:
+        return client.get("/apps/api/contracts").status_code
 
 
 def test_it_goes_on_with_a_story_that_was_interrupted(new_data_dir: Path) -> None:
@@ -182,8 +264,10 @@ def test_two_at_once_tell_one_story(new_data_dir: Path) -> None:
         both = list(threads.map(_start, [new_data_dir] * 2))
     for process, _ in both:
         _stop(process)
-    one, other = ([line for line in lines if " CON" in line] for _, lines in both)
-    assert len(one) == 3
+    one, other = (
+        [line for line in lines if re.match(r"  (CON\d|CNT-)", line)] for _, lines in both
+    )
+    assert len(one) == 5
     assert one == other
 
 

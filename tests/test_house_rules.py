@@ -30,7 +30,8 @@ LAYERS = {
     "actions": 4,
 } | dict.fromkeys(("web", "marketplace", "partner", "hooks", "console", "checkout", "worker"), 5)
 COMPOSITION = {
-    "__main__", "app", "cli", "cli_business", "database", "demo", "diagnosis", "doctor",
+    "__main__", "app", "cli", "cli_business", "database", "demo",
+    "demo_cast", "demo_partner", "demo_receiver", "diagnosis", "doctor",
     "generated", "recording", "reports",
     "serving", "settings", "supervisor", "terminal",
 }  # fmt: skip
@@ -188,7 +189,8 @@ def test_migrations_are_numbered_without_a_gap() -> None:
 
 NOT_OURS = {".venv", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 """Folders that a checkout without git (an archive, a bare machine) may have besides ours."""
-WRITTEN_HERE = {"__pycache__", "data", "demo-data", "build", "dist", "earnest.egg-info"}
+WRITTEN_HERE = {"__pycache__", "earnest.egg-info"}
+WRITTEN_AT_THE_TOP = {"data", "demo-data", "build", "dist"}
 
 
 def tracked() -> list[Path]:
@@ -202,7 +204,8 @@ def tracked() -> list[Path]:
             return [path for name in names if name and (path := ROOT / name).is_file()]
     found: list[Path] = []
     for folder, folders, names in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in NOT_OURS | WRITTEN_HERE]
+        left_out = NOT_OURS | WRITTEN_HERE | (WRITTEN_AT_THE_TOP if folder == str(ROOT) else set())
+        folders[:] = [name for name in folders if name not in left_out]
         found += [Path(folder, name) for name in names]
     return found
 

@@ -23,33 +23,17 @@ import msgspec
 
 from earnest.actions.accounts import create_admin
 from earnest.database import pooled
+from earnest.demo_cast import PASSWORD, Person, money, sign_in, sign_up
+from earnest.demo_partner import partner_story
+from earnest.demo_receiver import Receiver
 from earnest.errors import Conflict
 from earnest.settings import Settings
 from earnest.supervisor import CannotServe, default_workers, serve
 
-PASSWORD = "Demo@123"  # noqa: S105  known to everybody, for a sandbox on this machine
 OLGA = "olga@example.com"
 ALICE = "alice@example.com"
 BOB = "bob@example.com"
 LAST_TITLE = "Poster for a concert"
-
-
-class StoryFailed(CannotServe):
-    """The story could not be told."""
-
-
-class Person(msgspec.Struct):
-    """Somebody signed in; `id` is the public user id."""
-
-    name: str
-    email: str
-    id: str
-    client: httpx.Client
-
-    def send(self, method: str, path: str, body: Any = None, key: str = "") -> Any:
-        """The JSON answer to one request, which must succeed; done once if it has a `key`."""
-        headers = {"Idempotency-Key": key} if key else {}
-        return _answer(self.client.request(method, path, json=body, headers=headers))
 
 
 def run(settings: Settings, *, host: str, port: int) -> None:
@@ -57,30 +41,36 @@ def run(settings: Settings, *, host: str, port: int) -> None:
     if settings.is_production:
         raise CannotServe("The demo has accounts with a known password: not for production.")
 
+    receiver = Receiver()
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
     def tell(url: str, complete: Settings) -> None:
         with httpx.Client(base_url=url, timeout=30, trust_env=False) as anybody:
             with _one_at_a_time(settings.data_dir):
                 asyncio.run(pooled(complete, _make_olga))
-                lines = _story(anybody, url)
+                lines = _story(anybody, url, receiver)
             for line in lines:
-                print(line, flush=True)
-            print(
+                say(line)
+            say(
                 f"  # check the books, while it runs\n"
                 f"  {shlex.quote(sys.executable)} -m earnest verify"
                 f" --data {shlex.quote(str(settings.data_dir))}\n\n"
-                f"The API: {url}/docs. Ctrl-C stops everything.",
-                flush=True,
+                f"The API: {url}/docs. Ctrl-C stops everything."
             )
+            receiver.tell(say)
 
-    serve(
-        # The story is what is to be read here.
-        msgspec.structs.replace(settings, log_requests=False),
-        host=host,
-        port=port,
-        workers=default_workers(),
-        has_public_url=False,
-        on_ready=tell,
-    )
+    with receiver.listening():
+        serve(
+            # The story is what is to be read here; the receiver is on this machine.
+            msgspec.structs.replace(settings, log_requests=False, webhook_allow_private=True),
+            host=host,
+            port=port,
+            workers=default_workers(),
+            has_public_url=False,
+            on_ready=tell,
+        )
 
 
 @contextmanager
@@ -98,11 +88,11 @@ async def _make_olga(pool: Any) -> None:
         return  # she is from an earlier run
 
 
-def _story(anybody: httpx.Client, url: str) -> list[str]:
-    olga = _sign_in(anybody, OLGA)
+def _story(anybody: httpx.Client, url: str, receiver: Receiver) -> list[str]:
+    olga = sign_in(anybody, OLGA)
     assert olga is not None
-    alice = _sign_in(anybody, ALICE) or _sign_up(anybody, "Alice", ALICE, "client")
-    bob = _sign_in(anybody, BOB) or _sign_up(anybody, "Bob", BOB, "freelancer")
+    alice = sign_in(anybody, ALICE) or sign_up(anybody, "Alice", ALICE, "client")
+    bob = sign_in(anybody, BOB) or sign_up(anybody, "Bob", BOB, "freelancer")
     contracts = _contracts(alice)
     if not any(_is_last_chapter(contract) for contract in contracts):
         _make_history(alice, bob, olga)
@@ -111,6 +101,7 @@ def _story(anybody: httpx.Client, url: str) -> list[str]:
         *_cast(alice, bob, olga),
         *_chapters(alice, bob, olga, contracts),
         *_to_try(url, alice, bob, contracts),
+        *partner_story(olga, anybody, url, receiver),
     ]
 
 
@@ -186,37 +177,6 @@ def _make_history(alice: Person, bob: Person, olga: Person) -> None:
     tell(alice, "PATCH", f"/api/client/release-fund/{waiting}")
 
 
-def _sign_up(anybody: httpx.Client, name: str, email: str, role: str) -> Person:
-    """Register, read the mailed code, verify it, sign in."""
-    wanted = {"name": name, "email": email, "password": PASSWORD, "role": role}
-    _answer(anybody.post("/api/auth/register", json=wanted))
-    mail = _answer(anybody.get("/sandbox/mailbox", params={"to": email}))
-    code = {"email": email, "otp": mail[0]["code"], "userData": wanted}
-    _answer(anybody.post("/api/auth/verify-otp", json=code))
-    person = _sign_in(anybody, email)
-    assert person is not None
-    return person
-
-
-def _sign_in(anybody: httpx.Client, email: str) -> Person | None:
-    """None when there is no such account yet."""
-    answer = anybody.post("/api/auth/login", json={"email": email, "password": PASSWORD})
-    if answer.status_code == 404:
-        return None
-    signed_in = _answer(answer)
-    user = signed_in["user"]
-    headers = {"Authorization": f"Bearer {signed_in['accessToken']}"}
-    client = httpx.Client(base_url=anybody.base_url, headers=headers, timeout=30, trust_env=False)
-    return Person(user["name"], email, user["id"], client)
-
-
-def _answer(answer: httpx.Response) -> Any:
-    if not answer.is_success:
-        request = answer.request
-        raise StoryFailed(f"{request.method} {request.url.path}: {answer.text}")
-    return answer.json()
-
-
 # -- telling it -------------------------------------------------------------------------------
 
 
@@ -242,22 +202,18 @@ def _chapters(
                 f"  [{contract['status']}, release {contract['releaseFundStatus']}]"
             ),
             (
-                f"    funded {_money(proof['funded'])} = Bob {_money(proof['toFreelancer'])}"
-                f" + Alice {_money(proof['toClient'])} + fees {_money(proof['fees'])}"
-                f" + held {_money(proof['held'])}   ({verdict})"
+                f"    funded {money(proof['funded'])} = Bob {money(proof['toFreelancer'])}"
+                f" + Alice {money(proof['toClient'])} + fees {money(proof['fees'])}"
+                f" + held {money(proof['held'])}   ({verdict})"
             ),
         ]
-    wallets = [f"{one.name} {_money(_balance(one))}" for one in (alice, bob)]
+    wallets = [f"{one.name} {money(_balance(one))}" for one in (alice, bob)]
     return [*lines, f"  Wallets: {', '.join(wallets)}"]
 
 
 def _balance(person: Person) -> Any:
     wallet = person.send("GET", f"/api/freelancer/wallet/earnings/{person.id}")["data"]
     return 0 if wallet is None else wallet["balance"]
-
-
-def _money(amount: Any) -> str:
-    return f"{amount:,.2f}"
 
 
 def _to_try(url: str, alice: Person, bob: Person, contracts: list[dict[str, Any]]) -> list[str]:
