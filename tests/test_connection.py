@@ -1,6 +1,7 @@
 """The HTTP connection: slow, oversized and ambiguous requests end here."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 
@@ -143,3 +144,27 @@ async def test_it_keeps_a_connection_for_the_next_request(port: int) -> None:
         writer.write(GET + b"\r\n")
         assert await reader.readuntil(b'{"status":"ok"}')
     writer.close()
+
+
+async def test_it_refuses_in_the_form_of_the_face_that_was_asked(port: int) -> None:
+    """Partners read an envelope (spec 1.1), and RFC 6749 at the token's endpoint."""
+
+    def too_large(path: str) -> bytes:
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: 999999\r\n\r\n".encode()
+
+    answers = {}
+    for path in ("/apps/api/contracts", "/connect/token", "/api/auth/login"):
+        said = await say(port, too_large(path))
+        assert said.startswith(b"HTTP/1.1 413")
+        answers[path] = json.loads(said.partition(b"\r\n\r\n")[2])
+    text = "The body is too large."
+    assert answers["/apps/api/contracts"] == {
+        "message": text,
+        "status": 413,
+        "validationErrors": [],
+        "succeeded": False,
+        "errors": [text],
+    }
+    assert answers["/connect/token"] == {"error": "invalid_request", "error_description": text}
+    assert answers["/api/auth/login"]["code"] == "body_too_large"

@@ -347,7 +347,7 @@ class BoundedProtocol(HttpToolsProtocol):
         origin = self.config.client_origin
         if origin and (b"origin", origin) in (self.headers or ()):
             around += readable_by(origin)
-        self.transport.write(refusal.answer(around))
+        self.transport.write(refusal.answer(around, getattr(self, "url", None) or b""))
         if self._peer_is_done or refusal is TOO_SLOW:
             self.transport.close()
         else:

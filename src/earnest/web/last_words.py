@@ -1,7 +1,7 @@
 """The **last words** on a connection: refusals of the server itself, as problems (D9).
 
 Invariant: whatever goes wrong before or around the application, the peer reads JSON of the same
-shape that the application speaks.
+shape that the application speaks at the path that was asked for, as far as that was understood.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,9 @@ from http import HTTPStatus
 import msgspec
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from earnest.web.problems import MEDIA_TYPE, Problem
+from earnest.partner.envelope import Failure
+from earnest.partner.token import TokenRefused, error_of
+from earnest.web.problems import MEDIA_TYPE, body_of
 
 METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 
@@ -22,32 +24,30 @@ class Refusal(msgspec.Struct, frozen=True):
     text: str
     headers: str = ""
 
-    def answer(self, around: Iterable[tuple[bytes, bytes]]) -> bytes:
+    def answer(self, around: Iterable[tuple[bytes, bytes]], url: bytes = b"") -> bytes:
         """A whole HTTP answer with the headers `around`, after which the connection closes."""
-        body = self.body
+        kind, body = self.spoken(url)
         line = f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
         others = b"".join(b"%s: %s\r\n" % each for each in around)
         head = (
-            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n"
             f"{self.headers}connection: close\r\n\r\n"
         )
         return line.encode() + others + head.encode() + body
 
-    @property
-    def body(self) -> bytes:
-        code = _CODES.get(self.status, self.status.name.lower())
-        return msgspec.json.encode(
-            Problem(
-                title=self.status.phrase,
-                status=self.status.value,
-                detail=self.text,
-                error=self.text,
-                message=self.text,
-                code=code,
-                type=f"urn:earnest:problem:{code}",
-            )
-        )
+    def spoken(self, url: bytes) -> tuple[str, bytes]:
+        """Media type and body, in the form of the face that `url` belongs to."""
+        status, code = self.status.value, _CODES.get(self.status, self.status.name.lower())
+        if url.startswith(b"/apps/"):
+            failure = Failure(self.text, status, [], succeeded=False, errors=[self.text])
+            return JSON, msgspec.json.encode(failure)
+        if url.startswith(b"/connect/"):
+            word = error_of(status, Exception)
+            return JSON, msgspec.json.encode(TokenRefused(word, self.text))
+        return MEDIA_TYPE, msgspec.json.encode(body_of(status, code, self.text))
 
+
+JSON = "application/json"
 
 # Python 3.13 gave these statuses other names; codes stay.
 _CODES = {
@@ -78,10 +78,10 @@ async def send_broken(
     cycle: RequestResponseCycle, around: Iterable[tuple[bytes, bytes]] = ()
 ) -> None:
     """What uvicorn says in plain text when even the application's own handler has failed."""
-    body = BROKEN.body
+    kind, body = BROKEN.spoken(cycle.scope["path"].encode())
     headers = [
         *around,
-        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-type", kind.encode()),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
     ]
