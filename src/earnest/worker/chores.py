@@ -18,7 +18,7 @@ from earnest.store import (
     sessions,
 )
 from earnest.store.db import Pool
-from earnest.worker.deliveries import LOOK_SECONDS, Deliveries, Observe
+from earnest.worker.deliveries import TURN_SECONDS, Deliveries, Observe
 from earnest.worker.loop import Chore
 from earnest.worker.mail import send_due
 
@@ -37,7 +37,7 @@ def chores_of(
     pool, provider = core.pool, core.provider
     webhooks = Deliveries(core, settings, observe=observe_attempt)
     chores = [
-        Chore("deliver webhooks", LOOK_SECONDS, webhooks.turn, webhooks.finish),
+        Chore("deliver webhooks", TURN_SECONDS, webhooks.turn, webhooks.finish),
         Chore("expire webhooks", DUE_SECONDS, lambda: expire_webhooks(pool)),
         Chore("send mail", DUE_SECONDS, lambda: send_due(pool, settings)),
         Chore("roll the ledger up", ROLL_UP_SECONDS, lambda: roll_up(pool)),

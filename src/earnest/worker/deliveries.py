@@ -31,6 +31,8 @@ from earnest.worker.webhook_body import render, signed_headers
 
 log = logging.getLogger(__name__)
 
+TURN_SECONDS = 0.015
+"""How often something new is looked for at endpoints that are taken."""
 LOOK_SECONDS = 0.05
 """How often endpoints with something due are looked for; what is in hand never waits for that."""
 RENEW_SECONDS = LEASE_SECONDS / 3
