@@ -22,6 +22,7 @@ from earnest.outbound.sender import Limits, Sender
 from earnest.settings import Settings
 from earnest.store import clock
 from earnest.store.db import Pool
+from earnest.web.metrics import Metrics
 from earnest.worker.chores import expire_webhooks
 from earnest.worker.deliveries import Deliveries
 from life import accepted
@@ -47,11 +48,14 @@ ORDER BY a.created_at, a.id
 
 
 @contextlib.asynccontextmanager
-async def delivering(settings: Settings, *, total_seconds: float = 30) -> AsyncIterator[Deliveries]:
+async def delivering(
+    settings: Settings, *, total_seconds: float = 30, metrics: Metrics | None = None
+) -> AsyncIterator[Deliveries]:
     """A worker's deliveries, with a pool of their own, until the block ends."""
     core = build_core(settings, Pool(settings.database_url))
     sender = Sender(limits=Limits(total_seconds=total_seconds))
-    deliveries = Deliveries(core, settings, sender=sender)
+    observe = (metrics or Metrics()).webhook
+    deliveries = Deliveries(core, settings, sender=sender, observe=observe)
     stopping = asyncio.Event()
 
     async def work() -> None:
