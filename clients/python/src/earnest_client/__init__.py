@@ -7,7 +7,7 @@ What answers are made of is in `earnest_client.documents`.
 
 from earnest_client.calls import Call
 from earnest_client.client import VERSION, AsyncEarnestClient, EarnestClient
-from earnest_client.contracts import NewMilestone, Person
+from earnest_client.contracts import Kyc, NewMilestone, Person
 from earnest_client.conversation import Retries
 from earnest_client.documents import Contract, ContractMade, Metadata
 from earnest_client.errors import (
@@ -16,6 +16,7 @@ from earnest_client.errors import (
     FieldError,
     Forbidden,
     InvalidReturn,
+    InvalidTrail,
     InvalidWebhook,
     KeyReused,
     NotAllowed,
@@ -33,6 +34,7 @@ from earnest_client.signed import (
     CheckoutResult,
     ContractEvent,
     Event,
+    verify_events,
     verify_return,
     verify_webhook,
 )
@@ -53,8 +55,10 @@ __all__ = [
     "FieldError",
     "Forbidden",
     "InvalidReturn",
+    "InvalidTrail",
     "InvalidWebhook",
     "KeyReused",
+    "Kyc",
     "Metadata",
     "NewMilestone",
     "NotAllowed",
@@ -70,6 +74,7 @@ __all__ = [
     "Unfinished",
     "ValidationFailed",
     "__version__",
+    "verify_events",
     "verify_return",
     "verify_webhook",
 ]

@@ -5,7 +5,7 @@ changes something takes an `idempotency_key`; without one it gets a new one for 
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -43,6 +43,15 @@ class Person(msgspec.Struct, frozen=True):
     last_name: str = ""
 
 
+class Kyc(msgspec.Struct, frozen=True):
+    """What you know of who a seller is: it fills in their onboarding, and is never answered."""
+
+    identity: str | None = None
+    iban_number: str | None = None
+    bic_code: str | None = None
+    date_of_birth: date | None = None
+
+
 class NewMilestone(msgspec.Struct, frozen=True):
     """A part of a contract to be; `amount` is of the base, `due_date` has a time zone."""
 
@@ -59,6 +68,7 @@ def create_contract(
     buyer: Person | str,
     seller: Person | str,
     amount: Decimal | int,
+    seller_kyc: Kyc | None = None,
     milestones: Sequence[NewMilestone] = (),
     description: str | None = None,
     notes: str | None = None,
@@ -73,7 +83,7 @@ def create_contract(
         "title": title,
         "contractServiceType": service_type,
         "BuyerParty": _party(buyer),
-        "SellerParty": _party(seller),
+        "SellerParty": _party(seller) | _kyc(seller_kyc),
         "amount": exact(amount, "amount"),
         "description": description,
         "notes": notes,
@@ -219,12 +229,12 @@ def create_user(
     national_id: str | None = None,
     iban: str | None = None,
     bic: str | None = None,
-    date_of_birth: str | None = None,
+    date_of_birth: date | None = None,
     callback_url: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[User]:
     """A user of yours, and the page on which they prove who they are. What is left out they are
-    asked for there; `date_of_birth` is YYYY-MM-DD. A number that is known is the same user."""
+    asked for there. A number that is known is the same user."""
     body = {
         "phoneNumber": phone_number,
         "firstName": first_name,
@@ -232,7 +242,7 @@ def create_user(
         "nationalId": national_id,
         "iBAN": iban,
         "bIC": bic,
-        "dateOfBirth": date_of_birth,
+        "dateOfBirth": _day(date_of_birth),
         "callbackUrl": callback_url,
     }
     return tell("/apps/api/user", User, body, idempotency_key)
@@ -258,7 +268,7 @@ def _act(contract_id: str, verb: str, body: dict[str, Any], key: str | None) -> 
     return tell(f"{_path(contract_id)}/{verb}", Contract, body, key)
 
 
-def _party(who: Person | str) -> dict[str, str]:
+def _party(who: Person | str) -> dict[str, Any]:
     if isinstance(who, str):
         return {"platformRefId": who}
     return {
@@ -266,3 +276,19 @@ def _party(who: Person | str) -> dict[str, str]:
         "firstName": who.first_name,
         "lastName": who.last_name,
     }
+
+
+def _kyc(known: Kyc | None) -> dict[str, Any]:
+    if known is None:
+        return {}
+    sent = {
+        "identity": known.identity,
+        "iBANNumber": known.iban_number,
+        "bICCode": known.bic_code,
+        "dateOfBirth": _day(known.date_of_birth),
+    }
+    return {"KYC": {name: text for name, text in sent.items() if text is not None}}
+
+
+def _day(day: date | None) -> str | None:
+    return None if day is None else day.strftime("%Y-%m-%d")

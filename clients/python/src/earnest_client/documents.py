@@ -173,13 +173,15 @@ class ContractPage(Page[ContractListed], frozen=True):
 
 
 class TrailEvent(Document, frozen=True):
-    """One event of a contract's hash chain; `body` is the JSON text that `hash` covers."""
+    """One event of a contract's hash chain; `body` is the JSON text that `hash` covers, together
+    with `previous_hash` and all the others (`verify_events`)."""
 
     sequence: int
+    recorded_date: datetime
     type: str
     actor: str
-    recorded_date: datetime
     body: str
+    previous_hash: str
     hash: str
 
     @property

@@ -15,6 +15,7 @@ EarnestError
 |   `-- ServerFailed            5xx, however often it was asked
 |-- UnexpectedAnswer        success, but in no form that is known here
 |-- InvalidWebhook          a webhook that is not to be believed
+|-- InvalidTrail            events that are not a whole chain
 `-- InvalidReturn           a return from the checkout that is not to be believed
 """
 
@@ -125,6 +126,10 @@ class UnexpectedAnswer(EarnestError):
 
 class InvalidWebhook(EarnestError):
     """This webhook is not to be believed."""
+
+
+class InvalidTrail(EarnestError):
+    """These events are not what happened, or not all of it."""
 
 
 class InvalidReturn(EarnestError):

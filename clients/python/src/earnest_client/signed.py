@@ -1,22 +1,24 @@
-"""What the server **signed**: webhooks, and the checkout's word when it sends a buyer back.
+"""What the server **signed**, or chained: webhooks, the checkout's word when it sends a buyer back,
+and the events of a contract.
 
 Invariant: what is returned from here was signed by the server, whole, as you read it; everything
 is verified before anything of it is read.
 """
 
+import hashlib
 import hmac
 import time
 from base64 import b64decode, b64encode, urlsafe_b64decode
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from earnest_client.documents import Document, Jwk, JwkSet
-from earnest_client.errors import InvalidReturn, InvalidWebhook
+from earnest_client.documents import Document, Jwk, JwkSet, TrailEvent
+from earnest_client.errors import InvalidReturn, InvalidTrail, InvalidWebhook
 
 SECRET_PREFIX = "whsec_"  # noqa: S105
 SIGNATURES_MAX = 16
@@ -246,3 +248,41 @@ def _check_rsa(key: Jwk, signature: bytes, text: bytes) -> None:
 
 def _raw(text: str) -> bytes:
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+# -- events -----------------------------------------------------------------------------------
+
+
+def verify_events(
+    events: Iterable[TrailEvent], after: TrailEvent | None = None
+) -> TrailEvent | None:
+    """The last of `events`, which are a contract's from the first on, or those `after` one that you
+    have kept: none missing, none changed. Keep the last one: who rewrites the past cannot make
+    another past that leads to its hash. None: there is no event.
+
+    Raises InvalidTrail.
+    """
+    for event in events:
+        sequence = 1 if after is None else after.sequence + 1
+        if event.sequence != sequence:
+            raise InvalidTrail(f"Event {sequence} is missing.")
+        if after is not None and event.previous_hash != after.hash:
+            raise InvalidTrail(f"Event {sequence} does not follow from the one before it.")
+        if event.hash != _hash_of(event):
+            raise InvalidTrail(f"Event {sequence} is not what was recorded.")
+        after = event
+    return after
+
+
+def _hash_of(event: TrailEvent) -> str:
+    """SHA-256 over all that the event says, each part with its length before it."""
+    try:
+        before = bytes.fromhex(event.previous_hash)
+    except ValueError:
+        return ""
+    at = event.recorded_date.astimezone(UTC).isoformat(timespec="microseconds")
+    texts = (str(event.sequence), at, event.type, event.actor, event.body)
+    digest = hashlib.sha256()
+    for part in (before, *(text.encode() for text in texts)):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
