@@ -82,11 +82,10 @@ def parse_major(amount: int | Decimal, of: Currency, field: str, minor_max: int)
         raise InvalidField(field, "is out of range")
     if value <= 0:
         raise InvalidField(field, "must be greater than 0")
-    digits = value.normalize().as_tuple()
-    assert isinstance(digits.exponent, int)
-    if -digits.exponent > of.exponent:
-        raise InvalidField(field, f"must have at most {of.exponent} decimals in {of.code}")
     minor = int(value.scaleb(of.exponent))
+    # Arithmetic with Decimals rounds to 28 digits, comparing them does not.
+    if to_major(minor, of) != value:
+        raise InvalidField(field, f"must have at most {of.exponent} decimals in {of.code}")
     if minor > minor_max:
         raise InvalidField(field, f"must be at most {to_major(minor_max, of)}")
     return minor
