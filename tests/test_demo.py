@@ -278,3 +278,12 @@ def test_it_refuses_production(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "not for production" in refused.stderr
     assert not (tmp_path / "data" / "postgres").exists()
+
+
+def test_it_says_what_to_do_about_a_story_of_another_version(new_data_dir: Path) -> None:
+    assert earnest("db", "migrate", "--data", new_data_dir).returncode == 0
+    changed = "UPDATE schema_migration SET sha256 = 'another' WHERE number = 1"
+    assert earnest("db", "psql", "--data", new_data_dir, "--", "-c", changed).returncode == 0
+    told = earnest("demo", "--port", "0", "--data", new_data_dir)
+    assert told.returncode == 1
+    assert f"remove {new_data_dir} and start again" in told.stderr

@@ -28,6 +28,7 @@ from earnest.demo_partner import partner_story
 from earnest.demo_receiver import Receiver
 from earnest.errors import Conflict
 from earnest.settings import Settings
+from earnest.store.migrate import OtherVersion
 from earnest.supervisor import CannotServe, default_workers, serve
 
 OLGA = "olga@example.com"
@@ -62,15 +63,21 @@ def run(settings: Settings, *, host: str, port: int) -> None:
             receiver.tell(say)
 
     with receiver.listening():
-        serve(
-            # The story is what is to be read here; the receiver is on this machine.
-            msgspec.structs.replace(settings, log_requests=False, webhook_allow_private=True),
-            host=host,
-            port=port,
-            workers=default_workers(),
-            has_public_url=False,
-            on_ready=tell,
-        )
+        try:
+            serve(
+                # The story is what is to be read here; the receiver is on this machine.
+                msgspec.structs.replace(settings, log_requests=False, webhook_allow_private=True),
+                host=host,
+                port=port,
+                workers=default_workers(),
+                has_public_url=False,
+                on_ready=tell,
+            )
+        except OtherVersion as other:
+            raise CannotServe(
+                f"{other.message} This story was told by another version of Earnest: remove"
+                f" {settings.data_dir} and start again, and it is told anew."
+            ) from None
 
 
 @contextmanager

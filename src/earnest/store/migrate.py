@@ -46,6 +46,10 @@ APPLIED = "SELECT number, name, sha256 FROM schema_migration ORDER BY number"
 RECORD_APPLIED = "INSERT INTO schema_migration (number, name, sha256) VALUES ($1, $2, $3)"
 
 
+class OtherVersion(DatabaseRefused):
+    """This database was made by another version of Earnest."""
+
+
 class Migration(msgspec.Struct, frozen=True):
     """One file `NNNN_name.sql`: plain SQL, applied whole in one database transaction."""
 
@@ -85,13 +89,13 @@ async def pending_migrations(
         return known
     applied = await conn.fetch(APPLIED)
     if len(applied) > len(known):
-        raise DatabaseRefused(
+        raise OtherVersion(
             f"The database is at migration {applied[-1]['number']:04d}, this version of Earnest"
             f" knows {len(known)}. Run the newer version; migrations never go back."
         )
     for row, migration in zip(applied, known, strict=False):
         if (row["number"], row["sha256"]) != (migration.number, migration.sha256):
-            raise DatabaseRefused(
+            raise OtherVersion(
                 f"Migration {migration} is not the file that was applied to this database as"
                 f" {row['number']:04d}_{row['name']}. Restore that file; a change needs a new one."
             )
