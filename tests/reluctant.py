@@ -6,6 +6,9 @@ The first call about a refund is answered with the first of these, and so on; af
 what the sandbox provider does. Errors are raised and nothing happens; `deaf` lets it happen first.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import msgspec
 from litestar import Litestar
 
@@ -61,3 +64,11 @@ def reluctant(app: Litestar, *words: Word, deaf: bool = False) -> Reluctant:
     provider = Reluctant(behind, list(words), deaf)
     app.state.core = msgspec.structs.replace(core, provider=provider)
     return provider
+
+
+@contextlib.contextmanager
+def reluctantly(app: Litestar, *words: Word) -> Iterator[Reluctant]:
+    """The same for a while."""
+    core = app.state.core
+    yield reluctant(app, *words)
+    app.state.core = core

@@ -1,4 +1,7 @@
-"""A life at every point, and something of everything that can happen to money, over HTTP."""
+"""A life at every point, and something of everything that can happen to money, over HTTP.
+
+The marketplace's first, then partners': what was first is what most damages are done to.
+"""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,6 +14,7 @@ from horizon import roll_up_everything
 from life import Life, accepted
 from partners import make_broker
 from receiver import answering
+from trade import trade
 from web import Cast, gather_cast, make_settings
 
 POINTS = "created paid started ongoing completed requested released canceled refunded".split()
@@ -60,6 +64,7 @@ async def tell_the_story(cast: Cast) -> None:
     job = await cast.post_job()
     accepted(await cast.mallet.post(f"/api/freelancer/jobs/apply-job/{job}"), 201)
     await hear_of_it(cast)
+    await trade(cast.app, cast.olga)
 
 
 async def cancel_half_way(cast: Cast) -> None:

@@ -1,11 +1,22 @@
 """One way after another to break the books, for the proof that `earnest verify` can fail."""
 
-from damage.finds import RELEASED, STARTED, Damage
+from damage.accounts import ACCOUNTS
+from damage.finds import RELEASED, STARTED, Damage, deal
 from damage.ledger import LEDGER
+from damage.partners import PARTNERS
 from damage.payments import HISTORIES_AND_PAYMENTS
+from damage.refunds import REFUNDS
 from damage.trail import TRAIL
 from damage.webhooks import WEBHOOKS
 
-DAMAGES = (*LEDGER, *HISTORIES_AND_PAYMENTS, *TRAIL, *WEBHOOKS)
+DAMAGES = (
+    *LEDGER,
+    *HISTORIES_AND_PAYMENTS,
+    *TRAIL,
+    *ACCOUNTS,
+    *PARTNERS,
+    *REFUNDS,
+    *WEBHOOKS,
+)
 
-__all__ = ["DAMAGES", "RELEASED", "STARTED", "Damage"]
+__all__ = ["DAMAGES", "RELEASED", "STARTED", "Damage", "deal"]

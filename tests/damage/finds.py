@@ -25,13 +25,28 @@ def _contract(tranche: str, agreement: str = "accepted") -> str:
     )
 
 
+def deal(reference: str, currency: str = "SAR") -> str:
+    """The partner's contract that tests/trade.py brought to this point, under this reference."""
+    return (
+        "SELECT min(c.id) FROM contract AS c"
+        " INNER JOIN contract_terms AS t ON t.contract_id = c.id"
+        f" WHERE c.currency = '{currency}' AND t.terms LIKE '%\"reference\":\"{reference}\"%'"
+    )
+
+
+def refund(reference: str) -> str:
+    """The refund of that contract."""
+    return f"SELECT min(id) FROM refund WHERE contract_id = ({deal(reference)})"
+
+
 CREATED = _contract("unfunded", "pending")
 STARTED = "SELECT min(id) FROM contract WHERE tranches = '{held}' AND work = 'started'"
 REQUESTED = _contract("release_requested")
 RELEASED = _contract("released")
 PENDING_REFUND = _contract("refund_pending", "cancelled")
 REFUNDED = _contract("refunded", "cancelled")
-A_WALLET = "SELECT max(account) FROM balance WHERE account >> 57 = 2 AND amount_minor > 0"
+IN_RUPEES = "account >> 57 = 2 AND account_currency(account) = 356"
+A_WALLET = f"SELECT max(account) FROM balance WHERE {IN_RUPEES} AND amount_minor > 0"
 OPEN_PAYMENT = "SELECT min(id) FROM payment WHERE state = 'open'"
 CAPTURED = "SELECT min(id) FROM payment WHERE state = 'captured'"
 PARKED = "SELECT min(id) FROM payment WHERE state = 'parked'"

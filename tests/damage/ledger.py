@@ -5,6 +5,7 @@ from damage.finds import (
     COPY_TRANSFER,
     CREATED,
     HELD_RELEASED,
+    IN_RUPEES,
     OPEN_PAYMENT,
     REFUNDED,
     RELEASE_OUT,
@@ -201,7 +202,7 @@ LEDGER = (
         "a wallet in riyals",
         6,
         "transfer",
-        f"SELECT {RIYALS.replace(':account', 'max(account)')} FROM balance WHERE account >> 57 = 2",
+        f"SELECT {RIYALS.replace(':account', 'max(account)')} FROM balance WHERE {IN_RUPEES}",
         (f"UPDATE balance SET account = :row WHERE account = ({A_WALLET})",),
     ),
     Damage(

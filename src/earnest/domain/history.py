@@ -14,7 +14,8 @@ import msgspec
 from earnest.domain.audit import Event, canonical, genesis, link
 from earnest.domain.contract import Agreement, Contract, Dispute, Money, Terms, Work
 from earnest.domain.partner_history import Step, step
-from earnest.domain.party import Actor, Role
+from earnest.domain.party import SYSTEM, Actor, Role
+from earnest.domain.projection import partner_status
 from earnest.domain.rules import RULES, Verb, refusal, require
 from earnest.domain.verbs import created_body
 from earnest.errors import EarnestError
@@ -123,6 +124,7 @@ def replay(contract: Contract, events: Sequence[Event]) -> Finding | None:
             told = step(state, event) if contract.is_partners else None
             if told is not None:
                 _take(state, told, event)
+                _check_said(told, event)
                 state = msgspec.structs.replace(state, **told.effect)
             else:
                 state = _step(state, event, in_refund=event.commit_id in refunding)
@@ -132,6 +134,8 @@ def replay(contract: Contract, events: Sequence[Event]) -> Finding | None:
             known = (getattr(state, name) is not None, getattr(contract, name) is not None)
             if known[0] != known[1]:
                 _fail(10, None, f"{name} {'set' if known[0] else 'not set'}", "the contrary")
+        if contract.is_partners:
+            _check_status(contract, events[-1])
     except _Broken as broken:
         return broken.finding
     except (msgspec.DecodeError, ValueError, LookupError) as error:
@@ -149,6 +153,7 @@ def _step(state: Contract, event: Event, *, in_refund: bool) -> Contract:
         case "contract.created":
             if event.seq != 1:
                 _fail(10, event.key, "one creation", f"another one, event {event.seq}")
+            _check_creator(state, actor, event)
             return msgspec.structs.replace(state, unclaimed=actor.role is Role.SYSTEM)
         case "contract.claimed":
             verb, effect = Verb.CLAIM, {"unclaimed": False}
@@ -220,6 +225,30 @@ def _take(state: Contract, told: Step, event: Event) -> None:
         if state.tranches[tranche] not in told.states:
             allowed = " or ".join(sorted(told.states))
             _fail(10, event.key, f"tranche {tranche} {allowed}", state.tranches[tranche])
+
+
+def _check_said(told: Step, event: Event) -> None:
+    """What partners are told of money is what was posted: both follow the terms and the parts."""
+    said = _body.decode(event.body)
+    for name, value in _body.decode(canonical(dict(told.says))).items():
+        found = bytes(said.get(name, b"nothing")).decode()
+        _same(11, event.key, name, bytes(value).decode(), found)
+
+
+def _check_status(contract: Contract, last: Event) -> None:
+    """The last word that a partner had of the status is the status."""
+    said = _body.decode(last.body).get("status", b"null")
+    _same(10, last.key, "status", partner_status(contract), msgspec.json.decode(said))
+
+
+def _check_creator(contract: Contract, actor: Actor, event: Event) -> None:
+    """A contract is made by the client who buys, by a payment, or by its partner."""
+    creators = {(Role.CLIENT, contract.buyer), (Role.SYSTEM, SYSTEM.key)}
+    if contract.is_partners:
+        creators = {(Role.PARTNER, contract.business)}
+    if (actor.role, actor.key) not in creators:
+        what = "the partner" if contract.is_partners else "the client or a payment"
+        _fail(10, event.key, f"a creation by {what}", event.actor)
 
 
 def _work(state: Contract, event: Event) -> tuple[Verb, dict[str, object]]:

@@ -13,16 +13,21 @@ from earnest.domain.contract import Agreement, Contract, Dispute, Money, Work
 from earnest.domain.party import Role
 from earnest.domain.refund import Part, RefundKind
 from earnest.domain.rules import Verb
+from earnest.domain.verbs import major
 
 
 class Step(msgspec.Struct, frozen=True):
-    """`verb` None: taken by `by` whenever all `tranches` are in one of `states`."""
+    """`verb` None: taken by `by` whenever all `tranches` are in one of `states`.
+
+    `says`: what the event's body must say, for that is what partners are told.
+    """
 
     effect: dict[str, object]
     verb: Verb | None = None
     tranches: tuple[int, ...] | None = None
     by: frozenset[Role] = frozenset({Role.SYSTEM})
     states: frozenset[Money] = frozenset(Money)
+    says: Mapping[str, object] = {}
 
 
 class _Body(msgspec.Struct):
@@ -32,6 +37,7 @@ class _Body(msgspec.Struct):
     tranches: tuple[int, ...] = ()
     parts: tuple[Part, ...] = ()
     kind: str = ""
+    milestone: int | None = None
 
 
 _decoder = msgspec.json.Decoder(_Body)
@@ -66,9 +72,9 @@ def step(state: Contract, event: Event) -> Step | None:
         case "payment.failed" | "payment.expired":
             return Step({"tranches": (Money.UNFUNDED,) * len(everything)}, Verb.FUND)
         case "contract.released":
-            return Step(
-                _moved(state, body.tranches, Money.RELEASED, at), Verb.RELEASE, body.tranches
-            )
+            effect = _moved(state, body.tranches, Money.RELEASED, at)
+            says = _release_says(state, body)
+            return Step(effect, Verb.RELEASE, body.tranches, says=says)
         case "contract.cancelled":
             effect = {
                 "agreement": Agreement.CANCELLED,
@@ -84,13 +90,15 @@ def step(state: Contract, event: Event) -> Step | None:
             effect = {"tranches": state.with_tranches(body.tranches, Money.HELD)}
             return Step(effect, None, body.tranches, admin, _PENDING)
         case "refund.full-succeeded" | "refund.partial-succeeded":
-            return Step({}, None, _of(body), states=_PENDING)
+            return Step({}, None, _of(body), states=_PENDING, says=_refund_says(state, body))
         case "contract.refunded":
             gone = Money.SPLIT if body.kind == RefundKind.PARTIAL else Money.REFUNDED
-            # A cancellation that leaves the buyer nothing is settled by whoever cancels.
-            by = frozenset({Role.SYSTEM, Role.PARTNER})
-            states = _PENDING | {Money.HELD} if body.kind == RefundKind.CANCELLATION else _PENDING
-            return Step(_moved(state, _of(body), gone, at), None, _of(body), by, states)
+            by, states = frozenset({Role.SYSTEM}), _PENDING
+            if body.kind == RefundKind.CANCELLATION and not any(p.buyer_minor for p in body.parts):
+                # Nothing for the buyer: whoever cancels settles it.
+                by, states = frozenset({Role.PARTNER}), frozenset({Money.HELD})
+            effect = _moved(state, _of(body), gone, at)
+            return Step(effect, None, _of(body), by, states, _refund_says(state, body))
     return None
 
 
@@ -112,13 +120,40 @@ _SETTLED = frozenset({Money.RELEASED, Money.REFUNDED, Money.SPLIT})
 def _initiated(state: Contract, body: _Body) -> Step:
     tranches = _of(body)
     effect: dict[str, object] = {"tranches": state.with_tranches(tranches, Money.REFUND_PENDING)}
+    says = _refund_says(state, body)
     match body.kind:
         case RefundKind.LATE:
-            return Step(effect, None, tranches, states=_PENDING)
+            return Step(effect, None, tranches, states=_PENDING, says=says)
         case RefundKind.CANCELLATION:
-            partner = frozenset({Role.PARTNER})
-            return Step(effect, None, tranches, partner, frozenset({Money.HELD}))
-    return Step(effect, Verb.REFUND, tranches)
+            partner, held = frozenset({Role.PARTNER}), frozenset({Money.HELD})
+            return Step(effect, None, tranches, partner, held, says)
+    return Step(effect, Verb.REFUND, tranches, says=says)
+
+
+def _release_says(state: Contract, body: _Body) -> dict[str, object]:
+    priced = [state.terms.tranches[index] for index in body.tranches]
+    return {
+        "amount": major(state, sum(one.base_minor for one in priced)),
+        "charge": major(state, sum(one.charge_minor for one in priced)),
+        "seller": major(state, sum(one.net_minor for one in priced)),
+        **_milestone_says(state, body, body.tranches),
+    }
+
+
+def _refund_says(state: Contract, body: _Body) -> dict[str, object]:
+    return {
+        "amount": major(state, sum(part.buyer_minor for part in body.parts)),
+        "seller": major(state, sum(part.seller_minor for part in body.parts)),
+        **_milestone_says(state, body, _of(body)),
+    }
+
+
+def _milestone_says(state: Contract, body: _Body, tranches: tuple[int, ...]) -> dict[str, object]:
+    """Who names a milestone means the one tranche that the money left."""
+    if body.milestone is None:
+        return {}
+    named = [state.terms.milestones[index].id for index in tranches]
+    return {"milestone": named[0] if len(named) == 1 else named}
 
 
 def _of(body: _Body) -> tuple[int, ...]:

@@ -164,7 +164,8 @@ def settle(
     completes = partner_status(after) == "completed"
     refunded = msgspec.structs.replace(after, work=Work.DELIVERED) if completes else after
     said = _said(contract, refund) | step(contract, refunded)
-    happened = [(f"refund.{_word(refund)}-succeeded", said), ("contract.refunded", said)]
+    proven = said | {"providerRefund": provider_id}
+    happened = [(f"refund.{_word(refund)}-succeeded", said), ("contract.refunded", proven)]
     if completes:
         happened.append(("contract.completed", step(refunded, after)))
     after, events = record(after, SYSTEM, now, ids, *happened)
@@ -363,6 +364,8 @@ def _wait_for(
     body = _said(contract, refund) | step(contract, after)
     if milestone is not None:
         body["milestone"] = milestone
+    if refund.state is RefundState.REQUESTED:
+        body["approval"] = Role.ADMIN
     happened: Sequence[tuple[str, dict[str, object]]] = (
         *((first,) if first is not None else ()),
         (f"refund.{_word(refund)}-initiated", body),

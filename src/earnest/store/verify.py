@@ -14,6 +14,7 @@ from earnest.domain.money import CURRENCIES, CURRENCY_BY_NUMERIC
 from earnest.store import (
     verify_accounts,
     verify_ledger,
+    verify_partners,
     verify_payments,
     verify_refunds,
     verify_rows,
@@ -23,11 +24,13 @@ from earnest.store.db import CONNECT_SECONDS_MAX, DatabaseRefused
 from earnest.store.invariant import Check, Violation
 from earnest.store.migrate import pending_migrations
 from earnest.store.verify_contracts import PREDICATES, walk_contracts, walk_inbox
+from earnest.store.verify_partners import walk_businesses
 
 CHECKS: tuple[Check, ...] = (
     *verify_ledger.CHECKS,
     *verify_payments.CHECKS,
     *verify_refunds.CHECKS,
+    *verify_partners.CHECKS,
     *verify_rows.CHECKS,
     *verify_accounts.CHECKS,
     *verify_webhooks.CHECKS,
@@ -37,8 +40,9 @@ WALKED = frozenset(PREDICATES)
 NOT_CHECKED = {
     "5": "provider, expense and in-transit accounts: reconciliation with a provider comes later",
     "8": "the rates of taxes: the fee plan is compared for businesses whose settings never changed",
-    "11": "approval policies of two persons: no business has one yet",
-    "14": "intents of payouts and refunds at a provider: there are no such calls yet",
+    "11": "approval policies of two persons: no business has one yet; who had to approve a refund "
+    "is compared with the policies of businesses whose settings never changed",
+    "14": "intents of payouts: there are no such calls yet",
     "20": "anchors outside the database: there are none yet",
     "22": "timers: nothing is scheduled in the database yet",
     "24": "provider cash against the provider's balance: the sandbox keeps none",
@@ -68,7 +72,7 @@ TITLES = {
     23: "every row is within its business",
     24: "the trial balance is zero",
     25: "ids and numbers are unique",
-    26: "accounts are one person's, admins are on record",
+    26: "accounts are one person's, admins and clients on record",
 }
 
 # The sub-selects run in one statement over the one snapshot.
@@ -234,6 +238,7 @@ class _Run:
             *await walk_inbox(
                 self._conn, codes, lambda rows: self._advance("provider_event", rows)
             ),
+            *filter(None, [await walk_businesses(self._conn)]),
         ]
 
     def _advance(self, what: str, rows: int) -> None:

@@ -127,6 +127,8 @@ FROM (
     SELECT 'skill', s.id, s.public_id FROM skill AS s
     UNION ALL
     SELECT 'review', r.id, r.public_id FROM review AS r
+    UNION ALL
+    SELECT 'refund', r.id, r.public_id FROM refund AS r
 ) AS o
 WHERE o.public_id !~ '^[0-9a-f]{24}$' OR substr(o.public_id, 9, 10) <> lpad(to_hex(o.id), 10, '0')
 ORDER BY o.kind, o.id
@@ -152,6 +154,8 @@ FROM (
     SELECT 'skill', s.id, s.public_id FROM skill AS s
     UNION ALL
     SELECT 'review', r.id, r.public_id FROM review AS r
+    UNION ALL
+    SELECT 'refund', r.id, r.public_id FROM refund AS r
 ) AS o
 GROUP BY o.id
 HAVING count(*) > 1
@@ -176,10 +180,17 @@ ORDER BY 1
 LIMIT 1
 """
 
+# A partner's number tells the month, in UTC.
 NUMBER_WELL_FORMED = """
-SELECT c.id::text, c.public_id, 'CON and 8 digits, or CNT-YYMM- and 8 digits', c.number
+SELECT c.id::text, c.public_id, own.form, c.number
 FROM contract AS c
-WHERE c.number !~ '^(CON[1-9][0-9]{7}|CNT-[0-9]{4}-[0-9]{8})$'
+CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN c.business_id = 1 THEN 'CON[1-9][0-9]{7}'
+        ELSE to_char(c.created_at AT TIME ZONE 'UTC', '"CNT-"YYMM"-[0-9]{8}"')
+    END AS form
+) AS own
+WHERE c.number !~ ('^' || own.form || '$')
 ORDER BY c.id
 LIMIT 1
 """
@@ -199,7 +210,7 @@ ONE_OPEN_PAYMENT_PER_JOB = """
 SELECT max(p.id)::text, max(p.public_id), 'one payment under way for a job',
     format('%s for job %s', count(*), p.job_id)
 FROM payment AS p
-WHERE p.state IN ('opening', 'open', 'processing')
+WHERE p.job_id IS NOT NULL AND p.state IN ('opening', 'open', 'processing')
 GROUP BY p.job_id
 HAVING count(*) > 1
 ORDER BY 1
