@@ -116,7 +116,23 @@ CREATE TABLE public.idempotency_key (
     status smallint NOT NULL,
     reply bytea NOT NULL,
     moves_money boolean NOT NULL,
+    is_sealed boolean NOT NULL,
     created_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.party (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    business_id integer NOT NULL,
+    name text NOT NULL,
+    email text DEFAULT ''::text NOT NULL,
+    picture text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    platform_ref text,
+    phone text,
+    first_name text,
+    last_name text,
+    CONSTRAINT party_of_partner CHECK ((((business_id <> 1) = (platform_ref IS NOT NULL)) AND ((business_id <> 1) = (phone IS NOT NULL)) AND ((business_id <> 1) = (first_name IS NOT NULL)) AND ((business_id <> 1) = (last_name IS NOT NULL))))
 );
 
 CREATE TABLE public.payment (
@@ -158,6 +174,33 @@ CREATE TABLE public.provider_event (
     CONSTRAINT provider_event_outcome_known CHECK ((outcome = ANY (ARRAY['applied'::text, 'ignored'::text, 'parked'::text, 'quarantined'::text])))
 );
 
+CREATE TABLE public.refund (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    business_id integer NOT NULL,
+    contract_id bigint NOT NULL,
+    payment_id bigint NOT NULL,
+    kind text NOT NULL,
+    parts text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    version integer NOT NULL,
+    commit_id bigint NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    attempts integer NOT NULL,
+    due_at timestamp with time zone,
+    provider_refund_id text,
+    last_error text NOT NULL,
+    CONSTRAINT refund_amount_positive CHECK ((amount_minor > 0)),
+    CONSTRAINT refund_done_by_provider CHECK (((state <> 'done'::text) OR (provider_refund_id IS NOT NULL))),
+    CONSTRAINT refund_due_while_open CHECK (((due_at IS NOT NULL) = (state = ANY (ARRAY['planned'::text, 'sent'::text, 'unknown'::text])))),
+    CONSTRAINT refund_kind_known CHECK ((kind = ANY (ARRAY['full'::text, 'partial'::text, 'cancellation'::text, 'late'::text]))),
+    CONSTRAINT refund_state_known CHECK ((state = ANY (ARRAY['requested'::text, 'planned'::text, 'sent'::text, 'unknown'::text, 'done'::text, 'failed'::text, 'declined'::text])))
+);
+
 CREATE TABLE public.transfer (
     id bigint NOT NULL,
     commit_id bigint NOT NULL,
@@ -176,7 +219,7 @@ CREATE TABLE public.transfer (
     CONSTRAINT transfer_two_accounts CHECK ((debit <> credit))
 );
 
-CREATE FUNCTION public.commit_changes(contracts public.contract[], terms public.contract_terms[], payments public.payment[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) RETURNS bigint[]
+CREATE FUNCTION public.commit_changes(parties public.party[], contracts public.contract[], terms public.contract_terms[], payments public.payment[], refunds public.refund[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) RETURNS bigint[]
     LANGUAGE plpgsql
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
@@ -216,6 +259,15 @@ BEGIN
         );
     END IF;
 
+    IF cardinality(refunds) > 0 THEN
+        lost := lost || ARRAY(
+            SELECT n.commit_id FROM unnest(refunds) AS n
+            WHERE n.version > 1 AND n.version - 1 IS DISTINCT FROM (
+                SELECT r.version FROM refund AS r WHERE r.id = n.id
+            )
+        );
+    END IF;
+
     IF cardinality(contracts) > 0 THEN
         UPDATE contract AS c SET
             version = n.version,
@@ -251,6 +303,23 @@ BEGIN
                 )
             );
         END IF;
+    END IF;
+
+    -- People whom a contract names for the first time. They come with a contract that is created,
+    -- which is never late but for its key (above): nobody is left behind without one.
+    IF cardinality(parties) > 0 THEN
+        INSERT INTO party (
+            id, public_id, business_id, name, email, picture, created_at, platform_ref, phone,
+            first_name, last_name
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.name, n.email, n.picture, n.created_at,
+            n.platform_ref, n.phone, n.first_name, n.last_name
+        FROM unnest(parties) AS n
+        WHERE NOT EXISTS (
+            SELECT FROM unnest(contracts) AS c
+            WHERE n.id IN (c.buyer_id, c.seller_id) AND c.commit_id = ANY (lost)
+        );
     END IF;
 
     -- A contract that is created brings its terms.
@@ -315,6 +384,40 @@ BEGIN
         WHERE n.version = 1 AND n.commit_id <> ALL (lost);
     END IF;
 
+    IF cardinality(refunds) > 0 THEN
+        UPDATE refund AS r SET
+            version = n.version,
+            commit_id = n.commit_id,
+            updated_at = n.updated_at,
+            state = n.state,
+            attempts = n.attempts,
+            due_at = n.due_at,
+            provider_refund_id = n.provider_refund_id,
+            last_error = n.last_error
+        FROM unnest(refunds) AS n
+        WHERE r.id = n.id AND r.version = n.version - 1 AND n.commit_id <> ALL (lost)
+        AND r.id = ANY (ARRAY(SELECT i.id FROM unnest(refunds) AS i));
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> (
+            SELECT count(*) FROM unnest(refunds) AS n
+            WHERE n.version > 1 AND n.commit_id <> ALL (lost)
+        ) THEN
+            RAISE EXCEPTION 'a refund moved during the commit' USING ERRCODE = 'EA001';
+        END IF;
+
+        INSERT INTO refund (
+            id, public_id, business_id, contract_id, payment_id, kind, parts, amount_minor,
+            currency, reason, created_at, version, commit_id, updated_at, state, attempts,
+            due_at, provider_refund_id, last_error
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.contract_id, n.payment_id, n.kind, n.parts,
+            n.amount_minor, n.currency, n.reason, n.created_at, n.version, n.commit_id,
+            n.updated_at, n.state, n.attempts, n.due_at, n.provider_refund_id, n.last_error
+        FROM unnest(refunds) AS n
+        WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+    END IF;
+
     IF cardinality(inbox) > 0 THEN
         INSERT INTO provider_event (
             provider, event_id, commit_id, type, session_id, outcome, reason, took_money,
@@ -336,14 +439,34 @@ BEGIN
     FROM unnest(events) AS e
     WHERE e.commit_id <> ALL (lost);
 
+    -- One delivery for each event that a partner's endpoint wants to hear of. The marketplace
+    -- (business 1) has none, so its batches do not look.
+    IF EXISTS (SELECT FROM unnest(contracts) AS n WHERE n.business_id <> 1) THEN
+        INSERT INTO delivery (
+            endpoint_id, business_id, event_id, contract_id, seq, type, state, attempts,
+            next_attempt_at, created_at
+        )
+        SELECT
+            w.id, w.business_id, e.id, e.contract_id, e.seq, e.type, 'pending', 0,
+            e.recorded_at, e.recorded_at
+        FROM unnest(events) AS e
+        INNER JOIN unnest(contracts) AS n ON e.contract_id = n.id
+        INNER JOIN webhook_endpoint AS w
+            ON w.business_id = n.business_id AND w.business_id = ANY (
+                ARRAY(SELECT i.business_id FROM unnest(contracts) AS i)
+            )
+        WHERE w.is_active AND w.deleted_at IS NULL AND e.commit_id <> ALL (lost)
+        AND is_public_event(e.type);
+    END IF;
+
     IF cardinality(replies) > 0 THEN
         INSERT INTO idempotency_key (
             scope, commit_id, principal, route, key, request_hash, status, reply, moves_money,
-            created_at
+            is_sealed, created_at
         )
         SELECT
             r.scope, r.commit_id, r.principal, r.route, r.key, r.request_hash, r.status, r.reply,
-            r.moves_money, r.created_at
+            r.moves_money, r.is_sealed, r.created_at
         FROM unnest(replies) AS r
         WHERE r.commit_id <> ALL (lost);
     END IF;
@@ -409,6 +532,180 @@ BEGIN
     RETURN NEW;
 END $$;
 
+CREATE FUNCTION public.due_deliveries(worker uuid, endpoints uuid[], rooms integer[], in_hand uuid[]) RETURNS TABLE(id uuid, endpoint_id uuid, business_id integer, series smallint, attempts smallint, type text, body bytea, created_at timestamp with time zone, url text, secret bytea, old_secret bytea, failed_attempts integer, before_id uuid, before_at timestamp with time zone, contract_id bigint, event_key bigint, event_body text, recorded_at timestamp with time zone, number text, amount_minor bigint, currency text, terms text, now timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        d.id, d.endpoint_id, d.business_id, d.series, d.attempts, d.type, d.body, d.created_at,
+        w.url, w.secret, CASE WHEN w.old_secret_until > business_now() THEN w.old_secret END,
+        w.failed_attempts, b.id, b.next_attempt_at, d.contract_id, e.id, e.body,
+        e.recorded_at, c.number, c.amount_minor, c.currency, t.terms, business_now()
+    FROM unnest(endpoints, rooms) AS q (endpoint_id, room)
+    INNER JOIN webhook_endpoint AS w ON q.endpoint_id = w.id
+    CROSS JOIN LATERAL (
+        SELECT i.* FROM delivery AS i
+        WHERE
+            i.state = 'pending' AND i.endpoint_id = w.id AND i.next_attempt_at <= business_now()
+            AND i.id <> ALL (in_hand)
+        ORDER BY i.next_attempt_at, i.seq
+        LIMIT q.room
+    ) AS d
+    LEFT JOIN LATERAL (
+        SELECT i.id, i.next_attempt_at FROM delivery AS i
+        WHERE
+            i.state = 'pending' AND i.contract_id = d.contract_id AND i.seq < d.seq
+            AND i.endpoint_id = d.endpoint_id
+        ORDER BY i.seq DESC
+        LIMIT 1
+    ) AS b ON TRUE
+    LEFT JOIN event AS e ON d.event_id = e.id
+    LEFT JOIN contract AS c ON d.contract_id = c.id
+    LEFT JOIN contract_terms AS t ON d.contract_id = t.contract_id
+    WHERE
+        w.leased_by = worker AND w.leased_until > now() AND w.is_active AND w.deleted_at IS NULL;
+END $$;
+
+CREATE FUNCTION public.is_public_event(type text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (type = ANY (ARRAY['contract.created'::text, 'contract.approved'::text, 'contract.rejected'::text, 'contract.cancelled'::text, 'contract.delivered'::text, 'contract.received'::text, 'contract.released'::text, 'contract.disputed'::text, 'contract.refunded'::text, 'contract.completed'::text, 'payment.completed'::text, 'refund.full-initiated'::text, 'refund.full-succeeded'::text, 'refund.partial-initiated'::text, 'refund.partial-succeeded'::text]));
+
+CREATE FUNCTION public.partner_status(c public.contract) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ('refund_pending'::text = ANY ((c).tranches)) THEN 'refundInProgress'::text WHEN ((c).tranches && ARRAY['held'::text, 'release_requested'::text]) THEN CASE (c).dispute WHEN 'open'::text THEN 'dispute'::text ELSE 'escrow'::text END WHEN ((NOT (c).live) AND (NOT ('refunded'::text = ANY ((c).tranches)))) THEN (c).agreement WHEN ('awaiting_payment'::text = ANY ((c).tranches)) THEN 'waitingForBankPayment'::text WHEN ((c).tranches <@ ARRAY['released'::text, 'refunded'::text, 'split'::text]) THEN CASE WHEN (('released'::text = ANY ((c).tranches)) AND ((c).work = 'completed'::text)) THEN 'completed'::text WHEN ((c).tranches && ARRAY['refunded'::text, 'split'::text]) THEN 'refunded'::text ELSE 'released'::text END WHEN ((c).agreement = ANY (ARRAY['draft'::text, 'pending'::text])) THEN (c).agreement WHEN ((c).work = 'not_started'::text) THEN 'accepted'::text ELSE 'approved'::text END;
+
+CREATE TABLE public.delivery_attempt (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    delivery_id uuid NOT NULL,
+    business_id integer NOT NULL,
+    series smallint NOT NULL,
+    number smallint NOT NULL,
+    url text NOT NULL,
+    http_status smallint,
+    is_success boolean NOT NULL,
+    error text NOT NULL,
+    duration_ms integer NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT delivery_attempt_outcome CHECK ((is_success = (error = ''::text))),
+    CONSTRAINT delivery_attempt_range CHECK (((number >= 1) AND (number <= 6)))
+);
+
+CREATE FUNCTION public.record_attempts(told public.delivery_attempt[], verdicts text[], delays integer[], bodies bytea[], failures_max integer) RETURNS TABLE(endpoint_id uuid, disabled_for text)
+    LANGUAGE plpgsql
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH ended AS MATERIALIZED (
+        SELECT t.*
+        FROM ROWS FROM (unnest(told), unnest(verdicts), unnest(delays), unnest(bodies))
+        WITH ORDINALITY AS t (
+            id, delivery_id, business_id, series, number, url, http_status, is_success, error,
+            duration_ms, created_at, verdict, delay_seconds, body, position
+        )
+    ), logged AS (
+        INSERT INTO delivery_attempt (
+            id, delivery_id, business_id, series, number, url, http_status, is_success, error,
+            duration_ms, created_at
+        )
+        SELECT
+            t.id, t.delivery_id, t.business_id, t.series, t.number, t.url, t.http_status,
+            t.is_success, t.error, t.duration_ms, t.created_at
+        FROM ended AS t
+        ON CONFLICT ON CONSTRAINT delivery_attempt_once DO NOTHING
+    ), moved AS (
+        UPDATE delivery AS d SET
+            state = CASE t.verdict
+                WHEN 'succeeded' THEN 'succeeded' WHEN 'retry' THEN 'pending' ELSE 'failed'
+            END,
+            attempts = t.number,
+            next_attempt_at = CASE
+                WHEN t.verdict = 'retry' THEN business_now() + make_interval(secs => t.delay_seconds)
+            END,
+            done_at = CASE WHEN t.verdict <> 'retry' THEN business_now() END,
+            failed_for = CASE
+                WHEN t.verdict IN ('succeeded', 'retry') THEN ''
+                WHEN t.verdict = 'gone' THEN 'refused'
+                ELSE t.verdict
+            END,
+            body = coalesce(d.body, t.body)
+        FROM ended AS t
+        WHERE
+            d.id = ANY (ARRAY(SELECT i.delivery_id FROM unnest(told) AS i)) AND d.id = t.delivery_id
+            AND d.state = 'pending' AND d.series = t.series AND d.attempts = t.number - 1
+        RETURNING
+            d.endpoint_id, d.contract_id, d.seq, d.state, d.next_attempt_at, t.position, t.verdict,
+            t.is_success, t.url, t.created_at
+    ), followed AS (
+        -- What follows in the contract is not due before this is again, and at once if it never is.
+        UPDATE delivery AS d
+        SET next_attempt_at = coalesce(m.next_attempt_at, business_now())
+        FROM moved AS m
+        WHERE
+            d.state = 'pending' AND d.contract_id = m.contract_id AND d.seq > m.seq
+            AND d.endpoint_id = m.endpoint_id
+            AND CASE
+                WHEN m.state = 'pending' THEN d.next_attempt_at < m.next_attempt_at
+                ELSE d.attempts = 0 AND d.next_attempt_at > business_now()
+            END
+    ), heard AS (
+        SELECT
+            m.*,
+            coalesce(
+                max(m.position) FILTER (WHERE m.is_success) OVER (PARTITION BY m.endpoint_id, m.url), 0
+            ) AS won
+        FROM moved AS m
+    ), health AS (
+        SELECT
+            h.endpoint_id, h.url,
+            bool_or(h.is_success) AS is_well,
+            bool_or(h.verdict = 'gone') AS is_gone,
+            count(*) FILTER (WHERE h.state = 'failed' AND h.position > h.won) AS failures,
+            count(*) FILTER (WHERE h.position > h.won) AS failed_attempts,
+            max(h.created_at) FILTER (WHERE h.is_success) AS last_success_at,
+            max(h.created_at) FILTER (WHERE NOT h.is_success) AS last_failure_at
+        FROM heard AS h
+        GROUP BY h.endpoint_id, h.url
+    ), judged AS (
+        SELECT
+            w.id, h.last_success_at, h.last_failure_at,
+            CASE WHEN h.is_well THEN 0 ELSE w.consecutive_failures END + h.failures AS failures,
+            CASE WHEN h.is_well THEN 0 ELSE w.failed_attempts END
+            + h.failed_attempts AS failed_attempts,
+            h.is_gone
+        FROM health AS h
+        INNER JOIN webhook_endpoint AS w ON h.endpoint_id = w.id AND h.url = w.url
+        WHERE w.is_active AND w.deleted_at IS NULL
+        ORDER BY w.id
+        FOR NO KEY UPDATE OF w
+    ), changed AS (
+        UPDATE webhook_endpoint AS w SET
+            consecutive_failures = j.failures,
+            failed_attempts = j.failed_attempts,
+            last_success_at = coalesce(j.last_success_at, w.last_success_at),
+            last_failure_at = coalesce(j.last_failure_at, w.last_failure_at),
+            is_active = NOT (j.is_gone OR j.failures >= failures_max),
+            disabled_at = CASE WHEN j.is_gone OR j.failures >= failures_max THEN business_now() END,
+            disabled_for = CASE
+                WHEN j.is_gone THEN 'gone' WHEN j.failures >= failures_max THEN 'failures' ELSE ''
+            END
+        FROM judged AS j
+        WHERE w.id = j.id
+        RETURNING w.id, w.disabled_for
+    )
+    SELECT c.id, c.disabled_for FROM changed AS c WHERE c.disabled_for <> '';
+END $$;
+
 CREATE FUNCTION public.refuse_new_role() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -424,6 +721,62 @@ BEGIN
     RAISE EXCEPTION '% is append-only: correct it with a new, linked row', tg_table_name
     USING ERRCODE = 'insufficient_privilege';
 END $$;
+
+CREATE FUNCTION public.take_endpoints(worker uuid, lease_seconds double precision, endpoints_max integer) RETURNS SETOF uuid
+    LANGUAGE plpgsql
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE waiting (endpoint_id) AS (
+        (
+            SELECT d.endpoint_id FROM delivery AS d
+            WHERE d.state = 'pending'
+            ORDER BY d.endpoint_id
+            LIMIT 1
+        )
+        UNION ALL
+        SELECT (
+            SELECT d.endpoint_id FROM delivery AS d
+            WHERE d.state = 'pending' AND d.endpoint_id > w.endpoint_id
+            ORDER BY d.endpoint_id
+            LIMIT 1
+        )
+        FROM waiting AS w
+        WHERE w.endpoint_id IS NOT NULL
+    ), free AS MATERIALIZED (
+        SELECT e.id
+        FROM waiting AS w
+        INNER JOIN webhook_endpoint AS e ON w.endpoint_id = e.id
+        WHERE e.is_active AND e.deleted_at IS NULL AND e.leased_until <= now()
+        AND EXISTS (
+            SELECT FROM delivery AS d
+            WHERE d.state = 'pending' AND d.endpoint_id = e.id AND d.next_attempt_at <= business_now()
+        )
+        LIMIT endpoints_max
+        FOR NO KEY UPDATE OF e SKIP LOCKED
+    )
+    UPDATE webhook_endpoint AS e
+    SET leased_by = worker, leased_until = now() + make_interval(secs => lease_seconds)
+    FROM free
+    WHERE e.id = free.id
+    RETURNING e.id;
+END $$;
+
+CREATE TABLE public.api_client (
+    client_id text NOT NULL,
+    business_id integer NOT NULL,
+    secret_hash bytea NOT NULL,
+    status text DEFAULT 'Active'::text NOT NULL,
+    token_generation integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    rotated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT api_client_status_known CHECK ((status = ANY (ARRAY['Active'::text, 'Blocked'::text])))
+);
 
 CREATE TABLE public.application (
     id bigint NOT NULL,
@@ -446,8 +799,16 @@ CREATE TABLE public.business (
     currency text NOT NULL,
     settings text NOT NULL,
     version integer DEFAULT 1 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    public_id uuid DEFAULT gen_random_uuid() NOT NULL
 );
+
+CREATE SEQUENCE public.business_key
+    START WITH 2
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
 
 CREATE TABLE public.category (
     id bigint NOT NULL,
@@ -491,16 +852,6 @@ CREATE TABLE public.job (
     CONSTRAINT job_rate_positive CHECK ((rate_minor > 0))
 );
 
-CREATE TABLE public.party (
-    id bigint NOT NULL,
-    public_id text NOT NULL,
-    business_id integer NOT NULL,
-    name text NOT NULL,
-    email text DEFAULT ''::text NOT NULL,
-    picture text DEFAULT ''::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
 CREATE VIEW public.contract_document AS
  SELECT c.*::public.contract AS contract,
     t.terms,
@@ -531,6 +882,30 @@ CREATE SEQUENCE public.contract_number
     NO MINVALUE
     MAXVALUE 89999969
     CACHE 1;
+
+CREATE TABLE public.delivery (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    endpoint_id uuid NOT NULL,
+    business_id integer NOT NULL,
+    event_id bigint,
+    contract_id bigint,
+    seq integer,
+    type text NOT NULL,
+    state text NOT NULL,
+    series smallint DEFAULT 1 NOT NULL,
+    attempts smallint NOT NULL,
+    body bytea,
+    next_attempt_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    done_at timestamp with time zone,
+    failed_for text DEFAULT ''::text NOT NULL,
+    CONSTRAINT delivery_attempts_range CHECK (((attempts >= 0) AND (attempts <= 6))),
+    CONSTRAINT delivery_due_while_pending CHECK ((((next_attempt_at IS NOT NULL) = (state = 'pending'::text)) AND ((done_at IS NULL) = (state = 'pending'::text)))),
+    CONSTRAINT delivery_failed_for_known CHECK (((failed_for = ANY (ARRAY[''::text, 'exhausted'::text, 'refused'::text, 'disabled'::text, 'deleted'::text])) AND ((failed_for <> ''::text) = (state = 'failed'::text)))),
+    CONSTRAINT delivery_of_event CHECK ((((event_id IS NULL) = (contract_id IS NULL)) AND ((event_id IS NULL) = (seq IS NULL)))),
+    CONSTRAINT delivery_state_known CHECK ((state = ANY (ARRAY['pending'::text, 'succeeded'::text, 'failed'::text])))
+)
+WITH (fillfactor='80');
 
 CREATE SEQUENCE public.entry_key
     START WITH 1
@@ -570,6 +945,35 @@ CREATE TABLE public.job_skill (
 CREATE TABLE public.known_address (
     key bytea NOT NULL,
     seen_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.kyc (
+    party_id bigint NOT NULL,
+    national_id bytea,
+    date_of_birth bytea,
+    first_name bytea,
+    last_name bytea,
+    iban bytea,
+    bic bytea,
+    answers bytea,
+    callback_url text DEFAULT ''::text NOT NULL,
+    code_reference uuid,
+    code_sent_at timestamp with time zone,
+    code_tries_left smallint DEFAULT 0 NOT NULL,
+    identified_at timestamp with time zone,
+    answered_at timestamp with time zone,
+    verified_at timestamp with time zone,
+    bank_account_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT kyc_answered CHECK (((answered_at IS NULL) OR (answers IS NOT NULL))),
+    CONSTRAINT kyc_bank_account CHECK (((bank_account_at IS NULL) OR ((iban IS NOT NULL) AND (bic IS NOT NULL)))),
+    CONSTRAINT kyc_code_sent CHECK (((code_reference IS NULL) = (code_sent_at IS NULL))),
+    CONSTRAINT kyc_completed CHECK (((completed_at IS NULL) = (bank_account_at IS NULL))),
+    CONSTRAINT kyc_identified CHECK (((identified_at IS NULL) OR ((national_id IS NOT NULL) AND (first_name IS NOT NULL) AND (last_name IS NOT NULL)))),
+    CONSTRAINT kyc_in_order CHECK ((((answered_at IS NULL) OR (identified_at IS NOT NULL)) AND ((verified_at IS NULL) OR (answered_at IS NOT NULL)) AND ((bank_account_at IS NULL) OR (verified_at IS NOT NULL)))),
+    CONSTRAINT kyc_tries_floor CHECK ((code_tries_left >= 0))
 );
 
 CREATE TABLE public.ledger_horizon (
@@ -625,6 +1029,14 @@ CREATE SEQUENCE public.object_key
     NO MINVALUE
     MAXVALUE 1099511627775
     CACHE 1;
+
+CREATE SEQUENCE public.partner_number
+    START WITH 1
+    INCREMENT BY 32
+    NO MINVALUE
+    MAXVALUE 99899968
+    CACHE 1
+    CYCLE;
 
 CREATE TABLE public.password_reset (
     email_canonical text NOT NULL,
@@ -699,6 +1111,15 @@ CREATE TABLE public.session (
     revoked_for text DEFAULT ''::text NOT NULL
 );
 
+CREATE TABLE public.signing_key (
+    kid text NOT NULL,
+    private_key bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    retires_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT signing_key_life CHECK (((created_at < retires_at) AND (retires_at < expires_at)))
+);
+
 CREATE TABLE public.skill (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -706,6 +1127,31 @@ CREATE TABLE public.skill (
     is_listed boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+CREATE TABLE public.webhook_endpoint (
+    id uuid NOT NULL,
+    business_id integer NOT NULL,
+    url text NOT NULL,
+    secret bytea NOT NULL,
+    old_secret bytea,
+    old_secret_until timestamp with time zone,
+    is_active boolean DEFAULT true NOT NULL,
+    consecutive_failures integer DEFAULT 0 NOT NULL,
+    failed_attempts integer DEFAULT 0 NOT NULL,
+    disabled_at timestamp with time zone,
+    disabled_for text DEFAULT ''::text NOT NULL,
+    last_success_at timestamp with time zone,
+    last_failure_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    deleted_at timestamp with time zone,
+    leased_by uuid,
+    leased_until timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
+    CONSTRAINT webhook_endpoint_disabled CHECK (((is_active = (disabled_at IS NULL)) AND (is_active = (disabled_for = ''::text)))),
+    CONSTRAINT webhook_endpoint_disabled_for_known CHECK ((disabled_for = ANY (ARRAY[''::text, 'failures'::text, 'gone'::text]))),
+    CONSTRAINT webhook_endpoint_old_secret CHECK (((old_secret IS NULL) = (old_secret_until IS NULL)))
+)
+WITH (fillfactor='70');
 
 CREATE TABLE sandbox.outbox (
     id text NOT NULL,
@@ -732,6 +1178,17 @@ ALTER TABLE sandbox.outbox ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENT
     CACHE 1
 );
 
+CREATE TABLE sandbox.refund (
+    id text NOT NULL,
+    idempotency_key text NOT NULL,
+    request_hash bytea NOT NULL,
+    payment_id text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT refund_amount_minor_check CHECK ((amount_minor > 0))
+);
+
 CREATE TABLE sandbox.session (
     id text NOT NULL,
     idempotency_key text NOT NULL,
@@ -751,6 +1208,12 @@ CREATE TABLE sandbox.session (
     CONSTRAINT session_state_check CHECK ((state = ANY (ARRAY['open'::text, 'processing'::text, 'paid'::text, 'failed'::text, 'expired'::text])))
 );
 
+ALTER TABLE ONLY public.api_client
+    ADD CONSTRAINT api_client_one_per_business UNIQUE (business_id);
+
+ALTER TABLE ONLY public.api_client
+    ADD CONSTRAINT api_client_pkey PRIMARY KEY (client_id);
+
 ALTER TABLE ONLY public.application
     ADD CONSTRAINT application_once UNIQUE (job_id, freelancer_id);
 
@@ -766,6 +1229,9 @@ ALTER TABLE ONLY public.business_clock
 ALTER TABLE ONLY public.business
     ADD CONSTRAINT business_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.business
+    ADD CONSTRAINT business_public_id_unique UNIQUE (public_id);
+
 ALTER TABLE ONLY public.category
     ADD CONSTRAINT category_pkey PRIMARY KEY (id);
 
@@ -780,6 +1246,12 @@ ALTER TABLE ONLY public.contract
 
 ALTER TABLE ONLY public.contract_terms
     ADD CONSTRAINT contract_terms_pkey PRIMARY KEY (contract_id);
+
+ALTER TABLE ONLY public.delivery_attempt
+    ADD CONSTRAINT delivery_attempt_once PRIMARY KEY (delivery_id, series, number);
+
+ALTER TABLE ONLY public.delivery
+    ADD CONSTRAINT delivery_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.event
     ADD CONSTRAINT event_pkey PRIMARY KEY (id);
@@ -804,6 +1276,9 @@ ALTER TABLE ONLY public.job_skill
 
 ALTER TABLE ONLY public.known_address
     ADD CONSTRAINT known_address_pkey PRIMARY KEY (key);
+
+ALTER TABLE ONLY public.kyc
+    ADD CONSTRAINT kyc_pkey PRIMARY KEY (party_id);
 
 ALTER TABLE ONLY public.ledger_horizon
     ADD CONSTRAINT ledger_horizon_pkey PRIMARY KEY (singleton);
@@ -850,6 +1325,12 @@ ALTER TABLE ONLY public.rate_limit
 ALTER TABLE ONLY public.refresh_token
     ADD CONSTRAINT refresh_token_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.refund
+    ADD CONSTRAINT refund_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.refund
+    ADD CONSTRAINT refund_provider_refund_unique UNIQUE (provider_refund_id);
+
 ALTER TABLE ONLY public.registration
     ADD CONSTRAINT registration_pkey PRIMARY KEY (email_canonical);
 
@@ -868,17 +1349,32 @@ ALTER TABLE ONLY public.schema_migration
 ALTER TABLE ONLY public.session
     ADD CONSTRAINT session_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.signing_key
+    ADD CONSTRAINT signing_key_pkey PRIMARY KEY (kid);
+
 ALTER TABLE ONLY public.skill
     ADD CONSTRAINT skill_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.transfer
     ADD CONSTRAINT transfer_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.webhook_endpoint
+    ADD CONSTRAINT webhook_endpoint_in_business UNIQUE (business_id, id);
+
+ALTER TABLE ONLY public.webhook_endpoint
+    ADD CONSTRAINT webhook_endpoint_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY sandbox.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY sandbox.outbox
     ADD CONSTRAINT outbox_session_id_type_key UNIQUE (session_id, type);
+
+ALTER TABLE ONLY sandbox.refund
+    ADD CONSTRAINT refund_idempotency_key_key UNIQUE (idempotency_key);
+
+ALTER TABLE ONLY sandbox.refund
+    ADD CONSTRAINT refund_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY sandbox.session
     ADD CONSTRAINT session_idempotency_key_key UNIQUE (idempotency_key);
@@ -903,7 +1399,19 @@ CREATE INDEX contract_by_seller ON public.contract USING btree (seller_id, creat
 
 CREATE UNIQUE INDEX contract_one_live_per_job ON public.contract USING btree (job_id) WHERE live;
 
+CREATE INDEX delivery_attempt_by_business ON public.delivery_attempt USING btree (business_id, created_at DESC, id DESC);
+
+CREATE INDEX delivery_by_business ON public.delivery USING btree (business_id, created_at DESC, id DESC);
+
+CREATE INDEX delivery_in_order ON public.delivery USING btree (contract_id, seq) WHERE (state = 'pending'::text);
+
+CREATE UNIQUE INDEX delivery_once ON public.delivery USING btree (event_id);
+
+CREATE INDEX delivery_waiting ON public.delivery USING btree (endpoint_id, next_attempt_at, seq) WHERE (state = 'pending'::text);
+
 CREATE UNIQUE INDEX event_chain ON public.event USING btree (contract_id, seq) WHERE (contract_id IS NOT NULL);
+
+CREATE INDEX idempotency_key_to_empty ON public.idempotency_key USING btree (created_at) WHERE (is_sealed AND (reply <> '\x'::bytea));
 
 CREATE INDEX idempotency_key_to_purge ON public.idempotency_key USING btree (created_at) WHERE (NOT moves_money);
 
@@ -921,11 +1429,17 @@ CREATE INDEX mail_due ON public.mail USING btree (due_at) WHERE ((sent_at IS NUL
 
 CREATE INDEX mail_outdated ON public.mail USING btree (useful_until) WHERE ((sent_at IS NULL) AND (failed_at IS NULL));
 
+CREATE UNIQUE INDEX party_phone_unique ON public.party USING btree (business_id, phone) WHERE (phone IS NOT NULL);
+
+CREATE UNIQUE INDEX party_ref_unique ON public.party USING btree (business_id, platform_ref) WHERE (platform_ref IS NOT NULL);
+
 CREATE UNIQUE INDEX password_reset_by_token ON public.password_reset USING btree (token_hash);
 
 CREATE INDEX password_reset_to_purge ON public.password_reset USING btree (expires_at);
 
 CREATE INDEX payment_by_contract ON public.payment USING btree (contract_id);
+
+CREATE UNIQUE INDEX payment_one_open_per_contract ON public.payment USING btree (contract_id) WHERE ((job_id IS NULL) AND (state = ANY (ARRAY['opening'::text, 'open'::text, 'processing'::text])));
 
 CREATE UNIQUE INDEX payment_one_open_per_job ON public.payment USING btree (job_id) WHERE (state = ANY (ARRAY['opening'::text, 'open'::text, 'processing'::text]));
 
@@ -938,6 +1452,12 @@ CREATE INDEX provider_event_quarantined ON public.provider_event USING btree (re
 CREATE INDEX refresh_token_by_session ON public.refresh_token USING btree (session_id);
 
 CREATE INDEX refresh_token_to_purge ON public.refresh_token USING btree (expires_at);
+
+CREATE INDEX refund_by_contract ON public.refund USING btree (contract_id);
+
+CREATE INDEX refund_by_state ON public.refund USING btree (state, id DESC);
+
+CREATE INDEX refund_due ON public.refund USING btree (due_at) WHERE (due_at IS NOT NULL);
 
 CREATE INDEX registration_to_purge ON public.registration USING btree (created_at);
 
@@ -953,13 +1473,19 @@ CREATE INDEX transfer_by_debit ON public.transfer USING btree (debit, xid);
 
 CREATE INDEX transfer_by_xid ON public.transfer USING brin (xid) WITH (autosummarize='on');
 
+CREATE UNIQUE INDEX webhook_endpoint_one ON public.webhook_endpoint USING btree (business_id) WHERE (deleted_at IS NULL);
+
 CREATE INDEX outbox_due_idx ON sandbox.outbox USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+
+CREATE INDEX refund_payment_id_idx ON sandbox.refund USING btree (payment_id);
 
 CREATE INDEX session_expiry_idx ON sandbox.session USING btree (expires_at) WHERE (state = 'open'::text);
 
 CREATE TRIGGER business_versioned BEFORE UPDATE ON public.business FOR EACH ROW EXECUTE FUNCTION public.count_version();
 
 CREATE TRIGGER contract_terms_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.contract_terms FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
+
+CREATE TRIGGER delivery_attempt_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.delivery_attempt FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
 
 CREATE TRIGGER event_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.event FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
 
@@ -968,6 +1494,9 @@ CREATE TRIGGER login_role_fixed BEFORE UPDATE OF party_id, role ON public.login 
 CREATE TRIGGER provider_event_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.provider_event FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
 
 CREATE TRIGGER transfer_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.transfer FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
+
+ALTER TABLE ONLY public.api_client
+    ADD CONSTRAINT api_client_business_fk FOREIGN KEY (business_id) REFERENCES public.business(id);
 
 ALTER TABLE ONLY public.application
     ADD CONSTRAINT application_freelancer_fk FOREIGN KEY (freelancer_id) REFERENCES public.party(id);
@@ -989,6 +1518,15 @@ ALTER TABLE ONLY public.contract
 
 ALTER TABLE ONLY public.contract_terms
     ADD CONSTRAINT contract_terms_contract_fk FOREIGN KEY (contract_id) REFERENCES public.contract(id);
+
+ALTER TABLE ONLY public.delivery_attempt
+    ADD CONSTRAINT delivery_attempt_delivery_fk FOREIGN KEY (delivery_id) REFERENCES public.delivery(id);
+
+ALTER TABLE ONLY public.delivery
+    ADD CONSTRAINT delivery_endpoint_fk FOREIGN KEY (business_id, endpoint_id) REFERENCES public.webhook_endpoint(business_id, id);
+
+ALTER TABLE ONLY public.delivery
+    ADD CONSTRAINT delivery_event_fk FOREIGN KEY (event_id) REFERENCES public.event(id);
 
 ALTER TABLE ONLY public.freelancer_profile
     ADD CONSTRAINT freelancer_profile_category_fk FOREIGN KEY (category_id) REFERENCES public.category(id);
@@ -1014,6 +1552,9 @@ ALTER TABLE ONLY public.job_skill
 ALTER TABLE ONLY public.job_skill
     ADD CONSTRAINT job_skill_skill_fk FOREIGN KEY (skill_id) REFERENCES public.skill(id);
 
+ALTER TABLE ONLY public.kyc
+    ADD CONSTRAINT kyc_party_fk FOREIGN KEY (party_id) REFERENCES public.party(id);
+
 ALTER TABLE ONLY public.login
     ADD CONSTRAINT login_party_fk FOREIGN KEY (party_id) REFERENCES public.party(id);
 
@@ -1038,6 +1579,12 @@ ALTER TABLE ONLY public.payment
 ALTER TABLE ONLY public.refresh_token
     ADD CONSTRAINT refresh_token_session_fk FOREIGN KEY (session_id) REFERENCES public.session(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.refund
+    ADD CONSTRAINT refund_contract_fk FOREIGN KEY (contract_id) REFERENCES public.contract(id);
+
+ALTER TABLE ONLY public.refund
+    ADD CONSTRAINT refund_payment_fk FOREIGN KEY (payment_id) REFERENCES public.payment(id);
+
 ALTER TABLE ONLY public.review
     ADD CONSTRAINT review_client_fk FOREIGN KEY (client_id) REFERENCES public.party(id);
 
@@ -1050,8 +1597,14 @@ ALTER TABLE ONLY public.review
 ALTER TABLE ONLY public.session
     ADD CONSTRAINT session_login_fk FOREIGN KEY (party_id) REFERENCES public.login(party_id);
 
+ALTER TABLE ONLY public.webhook_endpoint
+    ADD CONSTRAINT webhook_endpoint_business_fk FOREIGN KEY (business_id) REFERENCES public.business(id);
+
 ALTER TABLE ONLY sandbox.outbox
     ADD CONSTRAINT outbox_session_id_fkey FOREIGN KEY (session_id) REFERENCES sandbox.session(id);
+
+ALTER TABLE ONLY sandbox.refund
+    ADD CONSTRAINT refund_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES sandbox.session(payment_id);
 
 GRANT USAGE ON SCHEMA public TO earnest_app;
 
@@ -1067,14 +1620,33 @@ GRANT SELECT,INSERT ON TABLE public.event TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.idempotency_key TO earnest_app;
 
+GRANT UPDATE(reply) ON TABLE public.idempotency_key TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.party TO earnest_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.payment TO earnest_app;
 
 GRANT SELECT,INSERT ON TABLE public.provider_event TO earnest_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.refund TO earnest_app;
+
 GRANT SELECT,INSERT ON TABLE public.transfer TO earnest_app;
 
-REVOKE ALL ON FUNCTION public.commit_changes(contracts public.contract[], terms public.contract_terms[], payments public.payment[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.commit_changes(contracts public.contract[], terms public.contract_terms[], payments public.payment[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) TO earnest_app;
+REVOKE ALL ON FUNCTION public.commit_changes(parties public.party[], contracts public.contract[], terms public.contract_terms[], payments public.payment[], refunds public.refund[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.commit_changes(parties public.party[], contracts public.contract[], terms public.contract_terms[], payments public.payment[], refunds public.refund[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) TO earnest_app;
+
+REVOKE ALL ON FUNCTION public.due_deliveries(worker uuid, endpoints uuid[], rooms integer[], in_hand uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.due_deliveries(worker uuid, endpoints uuid[], rooms integer[], in_hand uuid[]) TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE public.delivery_attempt TO earnest_app;
+
+REVOKE ALL ON FUNCTION public.record_attempts(told public.delivery_attempt[], verdicts text[], delays integer[], bodies bytea[], failures_max integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_attempts(told public.delivery_attempt[], verdicts text[], delays integer[], bodies bytea[], failures_max integer) TO earnest_app;
+
+REVOKE ALL ON FUNCTION public.take_endpoints(worker uuid, lease_seconds double precision, endpoints_max integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.take_endpoints(worker uuid, lease_seconds double precision, endpoints_max integer) TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.api_client TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.application TO earnest_app;
 
@@ -1082,17 +1654,19 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.balance TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.business TO earnest_app;
 
+GRANT USAGE ON SEQUENCE public.business_key TO earnest_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.category TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.client_profile TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.job TO earnest_app;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE public.party TO earnest_app;
-
 GRANT SELECT ON TABLE public.contract_document TO earnest_app;
 
 GRANT USAGE ON SEQUENCE public.contract_number TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.delivery TO earnest_app;
 
 GRANT USAGE ON SEQUENCE public.entry_key TO earnest_app;
 
@@ -1103,6 +1677,8 @@ GRANT SELECT,INSERT,DELETE ON TABLE public.freelancer_skill TO earnest_app;
 GRANT SELECT,INSERT,DELETE ON TABLE public.job_skill TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.known_address TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.kyc TO earnest_app;
 
 GRANT SELECT,UPDATE ON TABLE public.ledger_horizon TO earnest_app;
 
@@ -1119,6 +1695,8 @@ GRANT UPDATE(updated_at) ON TABLE public.login TO earnest_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.mail TO earnest_app;
 
 GRANT USAGE ON SEQUENCE public.object_key TO earnest_app;
+
+GRANT USAGE ON SEQUENCE public.partner_number TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.password_reset TO earnest_app;
 
@@ -1138,8 +1716,14 @@ GRANT SELECT ON TABLE public.schema_migration TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.session TO earnest_app;
 
+GRANT SELECT,INSERT,DELETE ON TABLE public.signing_key TO earnest_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.skill TO earnest_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.webhook_endpoint TO earnest_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE sandbox.outbox TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE sandbox.refund TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE sandbox.session TO earnest_app;
