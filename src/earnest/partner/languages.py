@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Request
 
-from earnest.partner.arabic import PATTERNS, SENTENCES
+from earnest.partner.arabic import NOUNS, PATTERNS, SENTENCES
 from earnest.web.languages import preferred
 
 
@@ -28,5 +28,12 @@ def arabic(text: str) -> str:
         return SENTENCES[text]
     for pattern, translation in PATTERNS:
         if found := pattern.fullmatch(text):
-            return translation.format(*found.groups())
+            return translation.format(*map(_named, found.groups()))
     return text
+
+
+def _named(inside: str) -> str:
+    """What stands inside a sentence, with our own words for values in Arabic."""
+    for english, arabic_name in NOUNS.items():
+        inside = inside.replace(english, arabic_name)
+    return inside
