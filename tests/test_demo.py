@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import httpx
 import msgspec
 import pytest
 
+from earnest_client import EarnestClient, Person
 from test_client_readme import CLIENT, example
 from test_serve import COMMAND, clean_environ, earnest, processes_of
 
@@ -165,6 +167,28 @@ def test_the_clients_example_runs_with_its_credentials(demo: Demo) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert f"is to be paid at {demo.url}/checkout?token=" in done.stdout
+
+
+def test_its_worker_gives_a_refund_back_to_its_source(demo: Demo) -> None:
+    credentials = exported(demo.lines)
+    url, client_id, secret = (
+        credentials[f"ESCROW_{name}"] for name in ("URL", "CLIENT_ID", "CLIENT_SECRET")
+    )
+    with EarnestClient(url, client_id, secret) as escrow:
+        buyer, seller = Person("966500000001", "Huda"), Person("966500000002", "Omar")
+        contract = escrow.create_contract(
+            title="A poster", service_type="service", buyer=buyer, seller=seller, amount=100
+        )
+        paid = f"{url}/sandbox/checkout/{contract.checkout.token}/complete"
+        httpx.post(paid, json={"outcome": "paid"}, trust_env=False).raise_for_status()
+        escrow.refund(contract.contract_id, reason="The concert is off")
+        until = time.monotonic() + 60
+        while (found := escrow.get_contract(contract.contract_id)).status == "refundInProgress":
+            assert time.monotonic() < until
+            time.sleep(0.2)
+    assert found.status == "refunded"
+    assert found.settlement.refunded_to_buyer == Decimal(100)
+    assert found.settlement.held == Decimal(0)
 
 
 def exported(lines: list[str]) -> dict[str, str]:
