@@ -131,9 +131,7 @@ class Stable:
 
     def __call__(self, value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: self(of) for name, of in value.items()} | (
-                {"durationMs": 120} if "durationMs" in value else {}
-            )
+            return {name: _BY_NAME.get(name, self(of)) for name, of in value.items()}
         if isinstance(value, list):
             return [self(of) for of in value]
         if not isinstance(value, str):
@@ -160,6 +158,13 @@ class Stable:
         return seen.setdefault(text, len(seen) + 1)
 
 
+_BY_NAME = {
+    "durationMs": 120,
+    "DueDate": "2026-06-01T00:00:00.000Z",
+    "previousHash": "0" * 64,
+    "hash": "f" * 64,
+}
+"""What has another value each time, and in an answer always this one."""
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _ID = re.compile(r"\b[0-9a-f]{24}\b")
 _NUMBER = re.compile(r"\bCON[0-9]{8}\b")
@@ -184,6 +189,10 @@ _FIXED = (
     (
         re.compile(r"\b20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z"),
         "2026-05-01T09:00:00.000Z",
+    ),
+    (
+        re.compile(r"\b20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}\+00:00"),
+        "2026-05-01T09:00:00.123456+00:00",
     ),
     (re.compile(r"\A[0-9]{2}-[0-9]{2}-[0-9]{2}\Z"), "01-05-26"),
     (re.compile(r"\A20[0-9]{2}-[0-9]{2}\Z"), "2026-05"),

@@ -8,6 +8,7 @@ all can happen. `recorder` keeps it, `make docs` writes it down, a test tells it
 from typing import Any
 
 from earnest.actions.core import Core
+from earnest.recording.brokerage import BrokerageScenes
 from earnest.recording.contracts import UNKNOWN_ID, ContractScenes
 from earnest.recording.partners import PartnerScenes
 from earnest.recording.recorder import Recorder
@@ -34,6 +35,7 @@ class Scenario:
         self._partners = PartnerScenes(recorder)
         self._returning = RefundScenes(recorder, core)
         self._webhooks = WebhookScenes(recorder, core)
+        self._brokerage = BrokerageScenes(recorder, core)
 
     async def tell(self) -> None:
         """All of it."""
@@ -49,6 +51,7 @@ class Scenario:
         await self._partners.begin()
         await self._partners.businesses()
         await self._partners.users()
+        await self._brokerage.tell()
         await self._returning.tell()
         await self._webhooks.tell()
         await self._refusals()
