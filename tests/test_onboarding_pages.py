@@ -12,13 +12,14 @@ from conftest import TestDatabase
 from digest import digest
 from earnest.actions.onboarding import Step
 from earnest.app import build_app
+from earnest.domain.partner_settings import Wanted
 from earnest.providers.kyc import (
     TEST_PEOPLE,
     UNKNOWN_TO_THE_REGISTER,
     WITHOUT_ACCOUNT,
     WITHOUT_SIGNAL,
 )
-from earnest.store import kyc
+from earnest.store import businesses, kyc
 from earnest.store.db import Pool
 from earnest.store.limits import IDENTITY, IDENTITY_CODE
 from earnest.store.verify import verify
@@ -134,6 +135,34 @@ async def test_it_leads_back_to_the_partner_in_the_end(broker: Broker, api: Call
     )
     page = await visit.look()
     assert answer.headers["location"].replace("&", "&amp;") in page.text
+
+
+async def test_it_leads_nowhere_that_the_business_does_not_allow_any_more(
+    broker: Broker, api: Caller
+) -> None:
+    visit = await Visit.begin(broker, api, callbackUrl="https://sold.example/back")
+    await visit.through(Step.BANK_ACCOUNT)
+    pool: Pool = broker.app.state.pool
+    async with pool.connection() as conn, conn.transaction():
+        wanted = Wanted(callback_hosts=["shop.example"])
+        await businesses.change(conn, broker.business_id, wanted, "setup")
+    page = await visit.look()
+    assert "sold.example" not in page.headers["content-security-policy"] + page.text
+    answer = await visit.send(BANK_ACCOUNT)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/onboarding?")
+    assert await visit.standing() == dict.fromkeys(TO_DO, True)
+    page = await visit.look()
+    assert "You are all set" in page.text
+    assert "sold.example" not in page.text
+
+
+async def test_it_leaves_the_query_of_the_partner_as_it_is(broker: Broker, api: Caller) -> None:
+    url = "https://shop.example/back?a&b=%ff&c=d;e"
+    visit = await Visit.begin(broker, api, callbackUrl=url)
+    await visit.through(Step.BANK_ACCOUNT)
+    answer = await visit.send(BANK_ACCOUNT)
+    assert answer.headers["location"].startswith(f"{url}&platformRefId=USR_")
 
 
 # -- the code -------------------------------------------------------------------------------------

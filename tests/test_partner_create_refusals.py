@@ -339,6 +339,22 @@ async def test_a_callback_leads_nowhere_but_to_an_allowed_host(
         *("https://evil.example:99999", "https://evil.example/<script>", 'https://e.example/"'),
         *(" https://evil.example", "https://evil.example/\n", "https://evil.example/ x"),
         *("https://\u0435vil.example", "https://evil\u3002example", "https://[::1", "https://[x]/"),
+        *("https://evil.example.", "https://.example", "https://-", "https://*.example"),
+        *(
+            "https://a;sandbox",
+            "https://a,b.example",
+            "https://'none'",
+            "https://a$b",
+            "https://a_b",
+        ),
+        *("https://evil%2eexample", "https://e.example[shop.example]", "https://[v1.x]"),
+        *(
+            "https://[::1%25lo]/",
+            "https://e.example:",
+            "https://e.example:0",
+            "https://2130706433/",
+        ),
+        *("https://0x7f.1/", "https://127.1/", "http://localhost./", "http://127.1/"),
         "https://evil.example/" + "x" * 2_048,
     )
     for who in (broker, strict):
@@ -351,6 +367,9 @@ async def test_a_callback_leads_nowhere_but_to_an_allowed_host(
     for who, url in (
         (broker, "https://any.example:8443/back?a=1#b"),
         (broker, "http://127.0.0.1:9000/back"),
+        (broker, "http://[::1]:9000/back"),
+        (broker, "https://93.184.216.34/back"),
+        (broker, "https://xn--e1awd7f.example"),
         (strict, "https://SHOP.example/back"),
         (strict, "https://pay.example"),
     ):

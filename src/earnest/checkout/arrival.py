@@ -25,10 +25,10 @@ from earnest.checkout.visit import (
     here,
     notice,
     visit_of,
-    with_query,
 )
 from earnest.domain.payment import Payment
 from earnest.errors import ProviderError
+from earnest.partner.callbacks import with_query
 from earnest.partner.tokens import PartnerTokens
 from earnest.providers.base import CheckoutState
 

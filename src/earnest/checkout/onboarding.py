@@ -1,11 +1,11 @@
 """`/onboarding?token=...`: where a partner's member proves who they are.
 
 Invariant: a link opens this for one member, until it ends; each step that is taken leads on with
-a new link, so that nobody who is at it runs out of time, and nobody gets more than one a step.
+a new link, so that nobody who is at it runs out of time, and nobody gets more than one a step. In
+the end it leads only to where the business may send people today, whatever was allowed once.
 """
 
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 from litestar import Request, Response, Router, get, post
@@ -14,6 +14,7 @@ from earnest.checkout import identity
 from earnest.checkout.identity import Place
 from earnest.checkout.pages import FORM_BYTES_MAX, go, link, show
 from earnest.domain.party import Member
+from earnest.partner.callbacks import is_allowed, with_query
 from earnest.store import businesses, kyc, parties
 from earnest.store.kyc import Progress
 from earnest.web.auth import PUBLIC
@@ -23,11 +24,13 @@ AnyRequest = Request[Any, Any, Any]
 
 
 class Visit(msgspec.Struct, frozen=True):
-    """Whom the link of a request is for, and how far they have come."""
+    """Whom the link of a request is for, how far they have come, and where the partner wants them
+    in the end: "" for nowhere, or for where nobody may be sent."""
 
     member: Member
     business_name: str
     progress: Progress
+    callback_url: str
 
 
 @get("")
@@ -47,7 +50,7 @@ async def take_step(request: AnyRequest) -> Response[str]:
         return page
     after = await _visit(request)
     was_last = visit.progress.completed_at is None and after.progress.completed_at is not None
-    if was_last and after.progress.callback_url:
+    if was_last and after.callback_url:
         return go(_back(after))
     return go(_here(request, after, renewed=_is_further(visit.progress, after.progress)))
 
@@ -64,7 +67,9 @@ async def _visit(request: AnyRequest) -> Visit:
             raise LinkUnknown
         progress = await kyc.progress(conn, member.key)
         state.links.read(token, LinkKind.ONBOARDING, progress.now)
-    return Visit(member, business.name, progress)
+    url, is_production = progress.callback_url, state.settings.is_production
+    leads_back = url and is_allowed(url, business, is_production=is_production)
+    return Visit(member, business.name, progress, url if leads_back else "")
 
 
 def _place(request: AnyRequest, visit: Visit) -> Place:
@@ -72,7 +77,7 @@ def _place(request: AnyRequest, visit: Visit) -> Place:
         visit.member,
         visit.business_name,
         _here(request, visit),
-        _back(visit) if visit.progress.callback_url else "",
+        _back(visit),
     )
 
 
@@ -97,20 +102,16 @@ def _is_further(before: Progress, after: Progress) -> bool:
 
 
 def _back(visit: Visit) -> str:
-    """The partner's URL with its own query and what came of it. Whether it is true the partner
-    learns by asking us: a URL can be made up."""
-    url = urlsplit(visit.progress.callback_url)
-    query = [
-        *parse_qsl(url.query, keep_blank_values=True),
-        ("platformRefId", visit.member.platform_ref),
-        ("isKycCompleted", "True"),
-    ]
-    return url._replace(query=urlencode(query)).geturl()
+    """The partner's URL with its own query and what came of it, "" without one. Whether it is true
+    the partner learns by asking us: a URL can be made up."""
+    if not visit.callback_url:
+        return ""
+    ref = visit.member.platform_ref
+    return with_query(visit.callback_url, platformRefId=ref, isKycCompleted="True")
 
 
 def _done(request: AnyRequest, visit: Visit) -> Response[str]:
-    back = _back(visit) if visit.progress.callback_url else ""
-    return show(request, "identity-done.html", business_name=visit.business_name, back=back)
+    return show(request, "identity-done.html", business_name=visit.business_name, back=_back(visit))
 
 
 router = Router(

@@ -14,9 +14,10 @@ from earnest.checkout import arrival, identity
 from earnest.checkout.identity import Place
 from earnest.checkout.pages import FORM_BYTES_MAX, go, language_of, show
 from earnest.checkout.view import Standing, charges_of, parts_of, standing_of
-from earnest.checkout.visit import AnyRequest, Visit, expired, here, notice, visit_of, with_query
+from earnest.checkout.visit import AnyRequest, Visit, expired, here, notice, visit_of
 from earnest.domain.payment import PaymentState
 from earnest.errors import Conflict, Refused
+from earnest.partner.callbacks import with_query
 from earnest.store import kyc
 from earnest.web.auth import PUBLIC
 from earnest.web.links import LinkKind

@@ -5,7 +5,7 @@ visitor is led only to where the business may send people today, whatever was al
 """
 
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from litestar import Request, Response
@@ -14,9 +14,7 @@ from earnest.actions import checkout
 from earnest.actions.contracts import ContractNotFound
 from earnest.actions.core import Core
 from earnest.checkout.pages import link, show
-from earnest.domain.business import Business
-from earnest.errors import InvalidField
-from earnest.partner.callbacks import check_callback
+from earnest.partner.callbacks import is_allowed
 from earnest.providers.sandbox_rules import origin
 from earnest.store.checkouts import FoundCheckout
 from earnest.web.links import Link, LinkKind, Links, LinkUnknown
@@ -70,26 +68,7 @@ def callback_of(request: AnyRequest, visit: Visit) -> str | None:
     if not url:
         return None
     is_production = request.app.state.settings.is_production
-    return url if _is_allowed(url, visit.found.business, is_production=is_production) else None
-
-
-def _is_allowed(url: str, business: Business, *, is_production: bool) -> bool:
-    try:
-        check_callback(url, business, "callbackUrl", is_production=is_production)
-    except InvalidField:
-        return False
-    return True
-
-
-def with_query(url: str, **added: str) -> str:
-    """`url` with its own query as it was, and `added` after it.
-
-    >>> with_query("https://shop.example/back?order=7#top", Status="success")
-    'https://shop.example/back?order=7&Status=success#top'
-    """
-    parts = urlsplit(url)
-    query = "&".join(filter(None, (parts.query, urlencode(added))))
-    return parts._replace(query=query).geturl()
+    return url if is_allowed(url, visit.found.business, is_production=is_production) else None
 
 
 def notice(

@@ -199,13 +199,22 @@ _HOST = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*"
 _NUMBER = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)")
 
 
+def is_host_name(text: str) -> bool:
+    """Whether `text` is a host's name or IPv4 address as RFC 1123 writes them, in any case.
+
+    >>> is_host_name("Shop.example"), is_host_name("shop.example."), is_host_name("a;b")
+    (True, False, False)
+    """
+    return text.isascii() and _HOST.fullmatch(text.lower()) is not None
+
+
 def _hosts(wanted: list[str] | UnsetType, present: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(wanted, UnsetType):
         return present
     if len(wanted) > CALLBACK_HOSTS_MAX:
         raise InvalidField("callbackHosts", f"must have at most {CALLBACK_HOSTS_MAX} entries")
     for index, host in enumerate(wanted):
-        if not host.isascii() or not _HOST.fullmatch(host.lower()):
+        if not is_host_name(host):
             raise InvalidField(f"callbackHosts[{index}]", "must be a host name: shop.example.com")
         if _NUMBER.fullmatch(host.lower().rpartition(".")[2]):
             raise InvalidField(f"callbackHosts[{index}]", "must be a name, not an address")
