@@ -53,8 +53,8 @@ async def send_due(core: Core) -> int:
 async def _send(core: Core, public_id: PublicId) -> None:
     found = await refunds.load(core.pool, public_id, SYSTEM)
     refund, payment = found.refund, found.payment
-    if refund is None or payment is None or refund.state not in DUE:
-        return
+    if refund is None or payment is None or refund.due_at is None or refund.due_at > found.now:
+        return  # another worker has it, or has done it
     before = refund.state
     claimed = await _step(
         core,
