@@ -1,7 +1,6 @@
 """Abuse cases: each row of the table is held by tests that say so, `@pytest.mark.abuse(40)`.
 
-The rows are numbered as in the list of abuse cases that this server is built against; what is
-missing in the sequence is about faces that do not exist yet (partner API).
+The rows are numbered as in the list of abuse cases that this server is built against.
 A row's letters are what its tests must look at afterwards: Z every business table and what the
 provider was asked for are as before; S the same, and all that lets people in; 1 exactly one
 effect; Q an event is kept in quarantine and nothing is on any contract; D who was dialled.
@@ -33,6 +32,7 @@ MALFORMED = {
     2: Row("Z", "bytes that are not UTF-8"),
     4: Row("Z", "the same key twice"),
     5: Row("Z", "the same key twice, once escaped"),
+    6: Row("Z", "the same name twice but for its case, where case does not matter"),
     7: Row("Z", "a byte order mark, UTF-16"),
     8: Row("Z", "JSON under another media type or charset"),
     10: Row("Z", "compressed bodies, and bombs"),
@@ -53,7 +53,10 @@ AMOUNTS = {
     29: Row("Z", "5,000 digits, a megabyte of them", "1 MB is 413: no body is that long (row 11)"),
     31: Row("1", "1e2", "100, as D20 has it"),
     32: Row("Z", "an amount that is not the job's rate"),
-    35: Row("Z", "days that are none, or are over", "of a job: contracts have no due date here"),
+    34: Row("Z", "milestones that are the whole, more than it, or nothing"),
+    35: Row("Z", "days that are none, or are over", "of jobs, and of partners' milestones"),
+    37: Row("Z", "partial refunds of everything or nothing, full ones with an amount"),
+    38: Row("Z", "a second refund of the same money"),
 }
 CONTRACTS = {
     40: Row(
@@ -76,6 +79,9 @@ CONTRACTS = {
     62: Row("Z", "the admins' routes with anybody else's token"),
 }
 READS = {
+    68: Row(
+        "Z", "another partner's contract", "the same bytes as an unknown one; no test is timed"
+    ),
     64: Row("Z", "lists of somebody else's contracts", "names and ids, or 401 (D8)"),
     65: Row("Z", "everybody's contracts without being an admin", "names and ids, or 401 (D8)"),
     67: Row("Z", "hashes, codes and tokens in lists of users"),
@@ -86,6 +92,7 @@ PAYMENTS = {
     73: Row("Z", "paying for another's job, twice, or for a canceled contract", "403 (D19)"),
     74: Row("1", "ten payments for one contract at once"),
     76: Row("1", "the provider's answer is lost"),
+    77: Row("Z", "checkout links of others, too old, paid, or with a wrong phone number"),
     79: Row("Z", "events without a signature"),
     80: Row("Z", "events that were signed with another secret"),
     82: Row("Z", "events that were signed too long ago, or later"),
@@ -116,6 +123,7 @@ PEOPLE = {
     107: Row("S", "signing up as an admin, or with the code of another address"),
     109: Row("S", "partners' tokens asked for with other words, in other places, by nobody"),
     110: Row("S", "every code, a thousand passwords, passwords that cannot be"),
+    118: Row("Z", "callback URLs that run, carry credentials, or lead to a foreign host"),
     119: Row("Z", "markup and invisible characters in names and texts"),
 }
 OUTBOUND = {
