@@ -2,14 +2,24 @@
 
 from decimal import Decimal
 
+import asyncpg
+import pytest
 from litestar import Litestar
 
 from deal import Deal
+from earnest.store.db import Pool
 from earnest.store.verify import verify
 from partners import Broker, make_broker
 
+MOVE_PAYMENT = """
+UPDATE payment SET contract_id = (SELECT id FROM contract WHERE number = $1) WHERE job_id IS NULL
+"""
+MOVE_REFUND = "UPDATE refund SET contract_id = (SELECT id FROM contract WHERE number = $1)"
 
-async def test_it_finds_nothing_wrong_however_a_contract_went(app: Litestar, broker: Broker) -> None:
+
+async def test_it_finds_nothing_wrong_however_a_contract_went(
+    app: Litestar, broker: Broker
+) -> None:
     plain = {"Milestones": None}
     deals = [
         await Deal.begin(broker),
@@ -88,3 +98,14 @@ async def test_it_finds_nothing_wrong_with_what_other_plans_and_policies_do(app:
 async def assert_in_order(app: Litestar) -> None:
     report = await verify(app.state.settings.database_url)
     assert report.violation is None, report.lines()
+
+
+async def test_the_database_keeps_money_within_its_business(broker: Broker, rival: Broker) -> None:
+    """Invariant 23 is not for the checks alone."""
+    deal, theirs = await Deal.at(broker, "paid"), await Deal.begin(rival)
+    assert (await deal.refund()).status_code == 200
+    pool: Pool = broker.app.state.pool
+    async with pool.connection() as conn:
+        for statement in (MOVE_PAYMENT, MOVE_REFUND):
+            with pytest.raises(asyncpg.ForeignKeyViolationError):
+                await conn.execute(statement, theirs.number)

@@ -216,6 +216,7 @@ CREATE TABLE contract (
     CONSTRAINT contract_job_fk FOREIGN KEY (business_id, job_id)
     REFERENCES job (business_id, id),
     CONSTRAINT contract_number_unique UNIQUE (business_id, number),
+    CONSTRAINT contract_in_business UNIQUE (business_id, id),
     CONSTRAINT contract_two_parties CHECK (buyer_id <> seller_id),
     CONSTRAINT contract_amount_positive CHECK (amount_minor > 0),
     CONSTRAINT contract_agreement_known CHECK (
@@ -340,7 +341,8 @@ CREATE TABLE payment (
     REFERENCES party (business_id, id),
     CONSTRAINT payment_job_fk FOREIGN KEY (business_id, job_id)
     REFERENCES job (business_id, id),
-    CONSTRAINT payment_contract_fk FOREIGN KEY (contract_id) REFERENCES contract (id),
+    CONSTRAINT payment_contract_fk FOREIGN KEY (business_id, contract_id)
+    REFERENCES contract (business_id, id),
     CONSTRAINT payment_provider_account_fk FOREIGN KEY (provider_account_id)
     REFERENCES provider_account (id),
     CONSTRAINT payment_session_unique UNIQUE (provider_account_id, session_id),
@@ -386,7 +388,8 @@ CREATE TABLE refund (
     due_at timestamptz,
     provider_refund_id text,
     last_error text NOT NULL,
-    CONSTRAINT refund_contract_fk FOREIGN KEY (contract_id) REFERENCES contract (id),
+    CONSTRAINT refund_contract_fk FOREIGN KEY (business_id, contract_id)
+    REFERENCES contract (business_id, id),
     CONSTRAINT refund_payment_fk FOREIGN KEY (payment_id) REFERENCES payment (id),
     CONSTRAINT refund_provider_refund_unique UNIQUE (provider_refund_id),
     CONSTRAINT refund_amount_positive CHECK (amount_minor > 0),
