@@ -156,9 +156,10 @@ class Deal(msgspec.Struct):
         return await self.act("refund", wanted)
 
     async def rule(self, word: str) -> httpx.Response:
-        """The operator, Olga, says approve, decline or retry of its newest refund."""
+        """The operator, Olga, says approve, decline or retry of what waits for it."""
         async with await sign_up(self.broker.app, f"Olga-{uuid4().hex}", Role.ADMIN) as olga:
-            listed = (await olga.get("/api/admin/refunds")).json()["data"]
+            status = {"retry": "failed"}.get(word, "requested")
+            listed = (await olga.get(f"/api/admin/refunds?status={status}")).json()["data"]
             refund = next(one for one in listed if one["contractNumber"] == self.number)
             path = f"/api/admin/refunds/{refund['_id']}/{word}"
             body = {"reason": "As agreed"} if word == "decline" else None

@@ -159,7 +159,8 @@ def _step(state: Contract, event: Event, *, in_refund: bool) -> Contract:
             verb, effect = Verb.CLAIM, {"unclaimed": False}
         case "contract.approved":
             verb = Verb.APPROVE
-            effect = {"agreement": Agreement.ACCEPTED, "work": Work.STARTED, "started_at": at}
+            work = Work.STARTED if state.work is Work.NOT_STARTED else state.work
+            effect = {"agreement": Agreement.ACCEPTED, "work": work, "started_at": at}
         case "contract.work_updated":
             verb, effect = _work(state, event)
         case "payment.completed":

@@ -117,12 +117,14 @@ def approve(
     *,
     reason: str = "",
 ) -> Change:
-    """The seller accepts: Pending -> Started (D3)."""
+    """The seller accepts: Pending -> Started (D3). A partner may say so last of all: work that
+    was delivered or received by then stays so."""
     require(contract, Verb.APPROVE, actor)
     if business.settings.require_funding_before_start and not contract.funded:
         raise NotFunded
+    work = Work.STARTED if contract.work is Work.NOT_STARTED else contract.work
     after = msgspec.structs.replace(
-        contract, agreement=Agreement.ACCEPTED, work=Work.STARTED, started_at=now
+        contract, agreement=Agreement.ACCEPTED, work=work, started_at=now
     )
     body = step(contract, after) | ({"reason": reason} if reason else {})
     return of_contract(*record(after, actor, now, ids, ("contract.approved", body)))
