@@ -1239,6 +1239,9 @@ ALTER TABLE ONLY public.client_profile
     ADD CONSTRAINT client_profile_pkey PRIMARY KEY (party_id);
 
 ALTER TABLE ONLY public.contract
+    ADD CONSTRAINT contract_in_business UNIQUE (business_id, id);
+
+ALTER TABLE ONLY public.contract
     ADD CONSTRAINT contract_number_unique UNIQUE (business_id, number);
 
 ALTER TABLE ONLY public.contract
@@ -1565,7 +1568,7 @@ ALTER TABLE ONLY public.payment
     ADD CONSTRAINT payment_buyer_fk FOREIGN KEY (business_id, buyer_id) REFERENCES public.party(business_id, id);
 
 ALTER TABLE ONLY public.payment
-    ADD CONSTRAINT payment_contract_fk FOREIGN KEY (contract_id) REFERENCES public.contract(id);
+    ADD CONSTRAINT payment_contract_fk FOREIGN KEY (business_id, contract_id) REFERENCES public.contract(business_id, id);
 
 ALTER TABLE ONLY public.payment
     ADD CONSTRAINT payment_job_fk FOREIGN KEY (business_id, job_id) REFERENCES public.job(business_id, id);
@@ -1580,7 +1583,7 @@ ALTER TABLE ONLY public.refresh_token
     ADD CONSTRAINT refresh_token_session_fk FOREIGN KEY (session_id) REFERENCES public.session(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.refund
-    ADD CONSTRAINT refund_contract_fk FOREIGN KEY (contract_id) REFERENCES public.contract(id);
+    ADD CONSTRAINT refund_contract_fk FOREIGN KEY (business_id, contract_id) REFERENCES public.contract(business_id, id);
 
 ALTER TABLE ONLY public.refund
     ADD CONSTRAINT refund_payment_fk FOREIGN KEY (payment_id) REFERENCES public.payment(id);
