@@ -324,8 +324,15 @@ async def test_it_lists_by_state_and_by_page(cast: Cast, careful: Broker, broker
     accepted(await decide(cast.olga, "decline", (await of(cast, deals[1]))["_id"]))
     deals.append(await waiting(broker))
     everything = await listed(cast)
-    assert [one["contractNumber"] for one in everything] == [deal.number for deal in reversed(deals)]
-    assert [one["status"] for one in everything] == ["planned", "requested", "declined", "requested"]
+    assert [one["contractNumber"] for one in everything] == [
+        deal.number for deal in reversed(deals)
+    ]
+    assert [one["status"] for one in everything] == [
+        "planned",
+        "requested",
+        "declined",
+        "requested",
+    ]
     assert everything[0]["businessName"] == "Demo Broker"
     assert [one["contractNumber"] for one in await listed(cast, status="requested")] == [
         deals[2].number,

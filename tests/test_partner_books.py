@@ -9,7 +9,9 @@ from litestar import Litestar
 from deal import Deal
 from earnest.store.db import Pool
 from earnest.store.verify import verify
+from life import accepted
 from partners import Broker, make_broker
+from web import Cast
 
 MOVE_PAYMENT = """
 UPDATE payment SET contract_id = (SELECT id FROM contract WHERE number = $1) WHERE job_id IS NULL
@@ -98,6 +100,17 @@ async def test_it_finds_nothing_wrong_with_what_other_plans_and_policies_do(app:
 async def assert_in_order(app: Litestar) -> None:
     report = await verify(app.state.settings.database_url)
     assert report.violation is None, report.lines()
+
+
+async def test_it_follows_what_operators_do_with_a_partner(cast: Cast, broker: Broker) -> None:
+    path = f"/api/admin/businesses/{broker.business_id}"
+    for change in ({"retentionBps": 1}, {"name": "Other", "taxBps": 0}, {"retentionBps": 500}):
+        accepted(await cast.olga.patch(path, json=change))
+    for verb in ("block", "unblock", "block"):
+        accepted(await cast.olga.patch(f"{path}/{verb}"))
+    for _ in range(2):
+        accepted(await cast.olga.post(f"{path}/rotate-secret"))
+    await assert_in_order(cast.app)
 
 
 async def test_the_database_keeps_money_within_its_business(broker: Broker, rival: Broker) -> None:

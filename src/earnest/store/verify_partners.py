@@ -102,24 +102,28 @@ ORDER BY used.id
 LIMIT 1
 """
 
-# A new secret is a new generation, and an event; so are blocking and letting in again.
+# A new secret is a new generation, and an event; blocking and letting in again are events, too.
+# Those of one business are written while its row is locked, so the highest id is the last.
 CLIENT_IS_ON_RECORD = """
-SELECT a.client_id, b.public_id::text,
-    format('%s %s, generation %s', told.client_id, told.status, told.generation),
-    format('%s %s, generation %s', a.client_id, a.status, a.token_generation)
-FROM api_client AS a
-LEFT JOIN business AS b ON b.id = a.business_id
-CROSS JOIN LATERAL (
-    SELECT min(e.body::jsonb ->> 'clientId') FILTER (WHERE e.type = 'business.created')
-        AS client_id,
+WITH told AS (
+    SELECT e.subject,
+        min(e.body::jsonb ->> 'clientId') FILTER (WHERE e.type = 'business.created')
+            AS client_id,
         1 + count(*) FILTER (WHERE e.type = 'business.secret-rotated') AS generation,
         CASE (array_agg(e.type ORDER BY e.id DESC)
             FILTER (WHERE e.type IN ('business.blocked', 'business.unblocked')))[1]
             WHEN 'business.blocked' THEN 'Blocked' ELSE 'Active' END AS status
     FROM event AS e
-    WHERE e.subject = 'business:' || b.public_id::text AND e.contract_id IS NULL
-) AS told
-WHERE (told.client_id, told.status, told.generation)
+    WHERE e.type LIKE 'business.%' AND e.contract_id IS NULL
+    GROUP BY e.subject
+)
+SELECT a.client_id, b.public_id::text,
+    coalesce(format('%s %s, generation %s', t.client_id, t.status, t.generation), 'none'),
+    format('%s %s, generation %s', a.client_id, a.status, a.token_generation)
+FROM api_client AS a
+LEFT JOIN business AS b ON b.id = a.business_id
+LEFT JOIN told AS t ON t.subject = 'business:' || b.public_id::text
+WHERE (t.client_id, t.status, t.generation)
     IS DISTINCT FROM (a.client_id, a.status, a.token_generation)
 ORDER BY a.client_id
 LIMIT 1
@@ -164,18 +168,18 @@ CHECKS = (
 
 # What a business was made with, and whatever was changed; later words count.
 SETTINGS_ON_RECORD = """
-SELECT b.public_id,
-    (
-        SELECT jsonb_object_agg(one.key, one.value ORDER BY e.id)::text
-        FROM event AS e
-        CROSS JOIN LATERAL jsonb_each(
-            CASE e.type WHEN 'business.changed' THEN e.body::jsonb -> 'after' ELSE e.body::jsonb END
-        ) AS one (key, value)
-        WHERE e.subject = 'business:' || b.public_id::text AND e.contract_id IS NULL
-            AND e.type IN ('business.created', 'business.changed')
-    ) AS told
+SELECT b.public_id, t.settings AS told
 FROM business AS b
 INNER JOIN api_client AS a ON a.business_id = b.id
+LEFT JOIN (
+    SELECT e.subject, jsonb_object_agg(one.key, one.value ORDER BY e.id)::text AS settings
+    FROM event AS e
+    CROSS JOIN LATERAL jsonb_each(
+        CASE e.type WHEN 'business.changed' THEN e.body::jsonb -> 'after' ELSE e.body::jsonb END
+    ) AS one (key, value)
+    WHERE e.type IN ('business.created', 'business.changed') AND e.contract_id IS NULL
+    GROUP BY e.subject
+) AS t ON t.subject = 'business:' || b.public_id::text
 ORDER BY b.id
 """
 
