@@ -10,8 +10,13 @@ import pytest
 
 from counter import CALLBACK, CARD, Counter, Order, milestones, person, text_of
 from digest import digest
+from earnest.actions import checkout
+from earnest.actions.checkout_sessions import Urls, ask
+from earnest.actions.core import Core
 from earnest.actions.onboarding import Step
 from earnest.checkout.wording import Language
+from earnest.domain.party import SYSTEM
+from earnest.store.commit import Commit
 from earnest.store.db import Pool
 from earnest.web.links import LinkKind
 from partners import make_broker
@@ -243,6 +248,49 @@ async def test_it_opens_one_session_however_often_the_button_is_pressed(
     [(session, state)] = await counter.sessions()
     assert places == {f"{counter.url}/sandbox/pay/{session}"}
     assert state == "open"
+
+
+async def test_it_opens_one_session_for_all_links_and_languages_at_once(counter: Counter) -> None:
+    for opened in range(1, 5):
+        order = await counter.order()
+        await counter.advance(60)  # so that the other link is another one
+        links = (order, await order.renewed())
+        assert links[0].token != links[1].token
+        answers = await asyncio.gather(
+            *(link.press_pay(language.value) for link in links for language in Language)
+        )
+        assert {answer.status_code for answer in answers} == {303}
+        places = {answer.headers["Location"].partition("?")[0] for answer in answers}
+        sessions = await counter.sessions()
+        assert len(sessions) == opened
+        newest, state = sessions[-1]
+        assert (places, state) == ({f"{counter.url}/sandbox/pay/{newest}"}, "open")
+
+
+async def test_it_waits_no_longer_for_who_died_while_opening_a_session(counter: Counter) -> None:
+    order = await counter.order()
+    core: Core = counter.app.state.core
+    link = counter.app.state.links.peek(order.token)
+    found = await checkout.find(core, link.business, link.subject)
+    begun = checkout.begin(found, core.provider_account, found.now, await core.keys.ids())
+    assert await core.door.commit(Commit(begun))
+    assert begun.payment is not None
+    urls = Urls(f"{counter.url}/done", f"{counter.url}/back")
+    dead = await ask(
+        core,
+        SYSTEM,
+        begun.payment,
+        found.now,
+        title="Logo",
+        metadata={},
+        urls=urls,
+        expires_in_seconds=3_600,
+    )
+    pressed = await order.press_pay()
+    assert pressed.status_code == 303
+    first, second = [session for session, _ in await counter.sessions()]
+    assert first == dead.id
+    assert pressed.headers["Location"].startswith(f"{counter.url}/sandbox/pay/{second}?")
 
 
 async def claims_of(counter: Counter, token: str) -> dict[str, object]:

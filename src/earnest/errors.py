@@ -159,6 +159,10 @@ class ProviderPermanent(ProviderError):
     """The payment provider refused: repeating the same call will not help."""
 
 
+class ProviderKeyReused(ProviderPermanent):
+    """The provider was asked for something else with this idempotency key."""
+
+
 class ProviderTransient(ProviderError):
     """The payment provider did nothing: repeating the same call may help."""
 

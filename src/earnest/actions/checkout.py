@@ -6,7 +6,7 @@ may pay. Invariant: a contract has at most one session that can be paid (E18, in
 
 from datetime import datetime
 
-from earnest.actions.checkout_sessions import Urls, ask, is_over, opened
+from earnest.actions.checkout_sessions import OthersAsk, Urls, ask, give_way, is_over, opened
 from earnest.actions.contracts import ContractNotFound
 from earnest.actions.core import ATTEMPTS_MAX, Core
 from earnest.domain.change import Change
@@ -51,7 +51,7 @@ async def open_session(core: Core, business: int, contract: PublicId, urls: Urls
     Raises ContractNotFound, NotPayable, BuyerNotVerified, ProviderUnavailable, ProviderRefused,
     Conflict.
     """
-    for _ in range(ATTEMPTS_MAX):
+    for turn in range(ATTEMPTS_MAX):
         found = await find(core, business, contract)
         require_payable(found)
         payment = found.payment
@@ -67,16 +67,22 @@ async def open_session(core: Core, business: int, contract: PublicId, urls: Urls
         if payment.state is not PaymentState.OPENING:
             return payment
         of = {"contractId": found.contract.number}
-        session = await ask(
-            core,
-            SYSTEM,
-            payment,
-            found.now,
-            title=found.contract.terms.title,
-            metadata=checkout_metadata(payment, of, found.buyer.public_id, found.seller.public_id),
-            urls=urls,
-            expires_in_seconds=SESSION_SECONDS,
-        )
+        try:
+            session = await ask(
+                core,
+                SYSTEM,
+                payment,
+                found.now,
+                title=found.contract.terms.title,
+                metadata=checkout_metadata(
+                    payment, of, found.buyer.public_id, found.seller.public_id
+                ),
+                urls=urls,
+                expires_in_seconds=SESSION_SECONDS,
+            )
+        except OthersAsk:
+            await give_way(core, SYSTEM, payment, found.now, turn)
+            continue
         change = opened(payment, session, SYSTEM, found.now, await core.keys.ids())
         assert change.payment is not None
         if await core.door.commit(Commit(change)):

@@ -1,9 +1,12 @@
 """Checkout sessions at the provider: asking for one, closing one that is over.
 
 The payment is stored before the provider is called and its public id is the provider's
-idempotency key, so a call that timed out, or ten at once, make one session.
+idempotency key, so a call that timed out, or ten at once, make one session. The first of those who
+ask at once in different words, with another link or in another language, has it opened; the others
+wait for that.
 """
 
+import asyncio
 from datetime import datetime
 
 import msgspec
@@ -13,10 +16,13 @@ from earnest.domain.change import Change
 from earnest.domain.hiring import payment_change
 from earnest.domain.party import Actor
 from earnest.domain.payment import Payment, PaymentState
-from earnest.errors import ProviderError, ProviderPermanent, Unavailable
+from earnest.errors import ProviderError, ProviderKeyReused, ProviderPermanent, Unavailable
 from earnest.ids import Ids
 from earnest.providers.base import CheckoutRequest, CheckoutSession, CheckoutState
 from earnest.store.commit import Commit
+
+PATIENT_TURNS, TURN_SECONDS = 6, 0.1
+"""How often, and for how much longer each time, one waits for whoever was faster."""
 
 
 class ProviderUnavailable(Unavailable):
@@ -25,6 +31,10 @@ class ProviderUnavailable(Unavailable):
 
 class ProviderRefused(Unavailable):
     """The payment provider did not accept this payment. Nothing was charged; try again."""
+
+
+class OthersAsk(Exception):
+    """Somebody else has asked for the session of a payment, in other words."""
 
 
 class Urls(msgspec.Struct, frozen=True):
@@ -47,9 +57,9 @@ async def ask(
 ) -> CheckoutSession:
     """The provider's session for `payment`; asking again with the same payment is the same.
 
-    Raises ProviderUnavailable; ProviderRefused, and then the payment is closed: asking again with
-    it would be refused again (its title may have changed since an answer was lost), so the next
-    request starts a new one.
+    Raises ProviderUnavailable; OthersAsk, and then it is time to `give_way`; ProviderRefused, and
+    then the payment is closed: asking again with it would be refused again, so the next request
+    starts a new one.
     """
     request = CheckoutRequest(
         idempotency_key=payment.public_id,
@@ -63,11 +73,26 @@ async def ask(
     )
     try:
         return await core.provider.create_checkout(request)
+    except ProviderKeyReused as error:
+        raise OthersAsk from error
     except ProviderPermanent as error:
         await close(core, actor, payment, now, PaymentState.FAILED)
         raise ProviderRefused from error
     except ProviderError as error:
         raise ProviderUnavailable from error
+
+
+async def give_way(core: Core, actor: Actor, payment: Payment, now: datetime, turn: int) -> None:
+    """Let others finish who have asked for the session of `payment`, before the next look at it.
+
+    `turn` counts from 0. Who has not finished after PATIENT_TURNS never will: an answer was lost
+    and the title has changed since, or its link is not known any more. The payment is closed then,
+    and a new one may begin.
+    """
+    if turn < PATIENT_TURNS:
+        await asyncio.sleep(TURN_SECONDS * (turn + 1))
+    else:
+        await close(core, actor, payment, now, PaymentState.FAILED)
 
 
 def opened(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from earnest.actions.checkout_sessions import Urls, ask, is_over, opened
+from earnest.actions.checkout_sessions import OthersAsk, Urls, ask, give_way, is_over, opened
 from earnest.actions.core import ATTEMPTS_MAX, Core, carry_out, keep_reply
 from earnest.domain import hiring
 from earnest.domain.capture import take_capture
@@ -101,7 +101,7 @@ async def open_payment(
     idempotency key: a call that timed out, or ten at once, make one session. Raises what
     `hiring.open_payment` refuses, ProviderUnavailable and ProviderRefused.
     """
-    for _ in range(ATTEMPTS_MAX):
+    for turn in range(ATTEMPTS_MAX):
         found = await load_job(core.pool, job, freelancer, actor, once)
         require_active(found.caller, actor)
         if once is not None and found.stored is not None:
@@ -126,21 +126,25 @@ async def open_payment(
         if found.seller is None or found.buyer is None:
             raise FreelancerNotFound
         hired_for = found.hire.job
-        session = await ask(
-            core,
-            actor,
-            payment,
-            found.now,
-            title=hired_for.title,
-            metadata=checkout_metadata(
+        try:
+            session = await ask(
+                core,
+                actor,
                 payment,
-                {"jobId": hired_for.public_id},
-                found.buyer.public_id,
-                found.seller.public_id,
-            ),
-            urls=urls,
-            expires_in_seconds=CHECKOUT_SECONDS,
-        )
+                found.now,
+                title=hired_for.title,
+                metadata=checkout_metadata(
+                    payment,
+                    {"jobId": hired_for.public_id},
+                    found.buyer.public_id,
+                    found.seller.public_id,
+                ),
+                urls=urls,
+                expires_in_seconds=CHECKOUT_SECONDS,
+            )
+        except OthersAsk:
+            await give_way(core, actor, payment, found.now, turn)
+            continue
         change = opened(payment, session, actor, found.now, await core.keys.ids())
         assert change.payment is not None
         reply = render(change.payment)

@@ -117,8 +117,8 @@ class Provider(Protocol):
     async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
         """The session of `request.idempotency_key`, opened now unless it exists.
 
-        Raises ProviderPermanent when the request is refused, or when the key was used for
-        another request.
+        Raises ProviderPermanent when the request is refused, ProviderKeyReused when the key was
+        used for another request.
         """
         ...
 

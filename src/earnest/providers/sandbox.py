@@ -25,7 +25,13 @@ import httpx
 import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
-from earnest.errors import Conflict, InvalidField, NotFound, ProviderPermanent
+from earnest.errors import (
+    Conflict,
+    InvalidField,
+    NotFound,
+    ProviderKeyReused,
+    ProviderPermanent,
+)
 from earnest.providers import sandbox_refunds, signature
 from earnest.providers import sandbox_rules as rules
 from earnest.providers import sandbox_statements as sql
@@ -135,7 +141,7 @@ class SandboxProvider:
             row = await connection.fetchrow(sql.FIND_BY_KEY, request.idempotency_key)
         assert row is not None
         if row["request_hash"] != request_hash:
-            raise ProviderPermanent("This idempotency key was used for another checkout session.")
+            raise ProviderKeyReused("This idempotency key was used for another checkout session.")
         return CheckoutSession(row["id"], self._page_url(row["id"]), row["expires_at"])
 
     async def find_checkout(self, session_id: str) -> CheckoutStatus | None:
