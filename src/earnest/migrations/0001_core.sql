@@ -248,14 +248,14 @@ CREATE UNIQUE INDEX contract_one_live_per_job ON contract (job_id) WHERE live;
 CREATE FUNCTION partner_status(c contract) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN 'refund_pending' = ANY (c.tranches) THEN 'refundInProgress'
+    WHEN c.tranches @> ARRAY['refund_pending'] THEN 'refundInProgress'
     WHEN c.tranches && ARRAY['held', 'release_requested'] THEN
         CASE c.dispute WHEN 'open' THEN 'dispute' ELSE 'escrow' END
-    WHEN NOT c.live AND NOT 'refunded' = ANY (c.tranches) THEN c.agreement
-    WHEN 'awaiting_payment' = ANY (c.tranches) THEN 'waitingForBankPayment'
+    WHEN NOT c.live AND NOT c.tranches @> ARRAY['refunded'] THEN c.agreement
+    WHEN c.tranches @> ARRAY['awaiting_payment'] THEN 'waitingForBankPayment'
     WHEN c.tranches <@ ARRAY['released', 'refunded', 'split'] THEN
         CASE
-            WHEN 'released' = ANY (c.tranches) AND c.work = 'completed' THEN 'completed'
+            WHEN c.tranches @> ARRAY['released'] AND c.work = 'completed' THEN 'completed'
             WHEN c.tranches && ARRAY['refunded', 'split'] THEN 'refunded'
             ELSE 'released'
         END
