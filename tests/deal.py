@@ -27,9 +27,9 @@ MILESTONES = [
         "Name": "Draft",
         "Description": "The first half",
         "Amount": 600,
-        "DueDate": "2027-12-20T10:00:00.000Z",
+        "DueDate": "2032-12-20T10:00:00.000Z",
     },
-    {"Name": "Final", "Description": "", "Amount": 400, "DueDate": "2027-12-31T09:35:30.369Z"},
+    {"Name": "Final", "Description": "", "Amount": 400, "DueDate": "2032-12-31T09:35:30.369Z"},
 ]
 TERMS: dict[str, Any] = {
     "title": "A logo",

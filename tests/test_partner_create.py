@@ -83,7 +83,7 @@ async def test_names_bind_whatever_their_case_and_others_are_ignored(broker: Bro
         "TITLE": plain["title"],
         "contractservicetype": "PRODUCT",
         "buyerparty": {name.upper(): text for name, text in HUDA.items()},
-        "sellerPARTY": {**OMAR, "KYC": {"identity": "1"}, "kyc2": []},
+        "sellerPARTY": {**OMAR, "kyc": None, "ratings": []},
         "Amount": 1000,
         "metadata": {"MetaData1": "1"},
         "milestones": [
@@ -103,6 +103,12 @@ async def test_names_bind_whatever_their_case_and_others_are_ignored(broker: Bro
     assert [one["Name"] for one in data["milestones"]] == ["Draft", "Final"]
     assert data["buyerParty"]["firstName"] == "Huda"
     assert data["contractId"] != odd["contractId"]
+
+
+async def test_a_text_of_metadata_may_be_null(broker: Broker) -> None:
+    sent = {"metadata1": None, "metadata2": "2", "metadata4": None}
+    data = done(await create(broker, TERMS | {"metaData": sent}), CREATED)
+    assert data["metaData"] == {"metadata1": "", "metadata2": "2", "metadata3": "", "metadata4": ""}
 
 
 async def test_a_due_date_is_echoed_as_it_was_sent(broker: Broker) -> None:
