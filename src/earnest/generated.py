@@ -77,6 +77,21 @@ The five statuses that marketplace clients see are a projection of the first two
 Canceled when the agreement has ended, else Pending until it is accepted, else the state of the
 work (`src/earnest/domain/projection.py`).
 
+Partners see another projection, in which money speaks first. The first line that fits:
+
+| of the contract's tranches | status |
+|---|---|
+| one is refund_pending | refundInProgress |
+| one is held | dispute while one is open, else escrow |
+| none was refunded, and the agreement has ended | rejected, expired, cancelled, terminated |
+| one is awaiting_payment | waitingForBankPayment |
+| all are settled, one is released, the work is completed | completed |
+| all are settled, one is refunded or split | refunded |
+| all are released | released |
+| all are unfunded | pending; once accepted: approved |
+
+A milestone shows its own tranche in the same words.
+
 """
 
 
