@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 
 from conftest import TestDatabase
+from earnest.app import build_core
 from earnest.settings import Settings
+from earnest.store.db import Pool
+from earnest.worker.deliveries import Deliveries
 from earnest.worker.webhook_body import standard_signature, wepay_signature
 from hooked import WEBHOOKS, delivering, hooked, save, scripted, webhook_settings
 from life import accepted
 from partners import Broker
-from receiver import answering, receiving
+from receiver import Request, answering, receiving
 
 WEEK_SECONDS = 7 * 24 * 3600
 
@@ -57,6 +60,52 @@ async def test_it_uses_a_new_secret_for_what_waits(broker: Broker) -> None:
         assert first.body == second.body
         assert first.headers["x-wepay-signature"] == wepay_signature(first.body, hook.secret)
         assert second.headers["x-wepay-signature"] == wepay_signature(first.body, new)
+
+
+@pytest.mark.parametrize("change", ["secret", "url", "deletion"])
+async def test_what_a_worker_has_in_hand_follows_what_its_business_changes(
+    broker: Broker, change: str
+) -> None:
+    """A receiver that answered at once has many in hand; with two on the wire, something changes,
+    and all that leave later leave as it is then."""
+    quick, resume = 4, asyncio.Event()
+
+    async def conduct(request: Request, writer: asyncio.StreamWriter) -> None:
+        if len(hook.heard) > quick:
+            await resume.wait()
+        await answering(200)(request, writer)
+
+    async with hooked(broker, conduct) as hook:
+        for _ in range(20):
+            await hook.test()
+        core = build_core(hook.settings, Pool(hook.settings.database_url))
+        worker = Deliveries(core, hook.settings)
+        try:
+            while len(hook.heard) < quick + 2:
+                await worker.turn()
+            secret = hook.secret
+            match change:
+                case "secret":
+                    path = f"{WEBHOOKS}/regenerate-secret"
+                    secret = accepted(await broker.client.post(path))["data"]["secretKey"]
+                case "url":
+                    await save(broker, f"http://127.0.0.1:{hook.receiver.port}/other")
+                case "deletion":
+                    accepted(await broker.client.delete(WEBHOOKS))
+            for _ in range(3):  # with something on the wire, each takes as long as a look
+                await worker.turn()
+            resume.set()
+            while await worker.turn():
+                pass
+        finally:
+            await worker.finish()
+            await core.pool.close()
+        later = hook.heard[quick + 2 :]
+        assert len(later) == (0 if change == "deletion" else 20 - quick - 2)
+        for request in later:
+            assert request.headers["x-wepay-signature"] == wepay_signature(request.body, secret)
+            assert ("/other" in request.line) == (change == "url")
+        assert len({request.headers["webhook-id"] for request in hook.heard}) == len(hook.heard)
 
 
 # -- disabling --------------------------------------------------------------------------------

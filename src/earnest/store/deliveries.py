@@ -99,6 +99,11 @@ UPDATE webhook_endpoint SET leased_by = NULL, leased_until = 'epoch'
 WHERE id = ANY($2::uuid[]) AND leased_by = $1
 """
 
+WANTED = """
+SELECT id, url, secret FROM webhook_endpoint
+WHERE id = ANY($1::uuid[]) AND is_active AND deleted_at IS NULL
+"""
+
 DUE = """
 SELECT
     id, endpoint_id, business_id, series, attempts, type, body, created_at, url, secret,
@@ -155,6 +160,12 @@ async def renew(conn: asyncpg.Connection, worker: UUID, held: Collection[UUID]) 
 async def release(conn: asyncpg.Connection, worker: UUID, held: Collection[UUID]) -> None:
     """Let others have endpoints."""
     await conn.execute(RELEASE, worker, list(held))
+
+
+async def wanted(conn: asyncpg.Connection, held: Collection[UUID]) -> dict[UUID, tuple[str, bytes]]:
+    """The URL and the sealed secret that endpoints have now; without those that are disabled or
+    deleted."""
+    return {row[0]: (row[1], row[2]) for row in await conn.fetch(WANTED, list(held))}
 
 
 async def due(

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import asyncpg
+
 from earnest.actions.core import Core
 from earnest.domain.delivery import Verdict, judge
 from earnest.errors import InvalidField
@@ -214,12 +216,14 @@ class Deliveries:
         return len(ended)
 
     async def _hold(self) -> None:
-        """Take endpoints that have something due; renew those that are busy, let others go."""
+        """Take endpoints that have something due; follow what becomes of those that are held,
+        renew those that are busy, let others go."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
         async with self._core.pool.connection() as conn:
+            await self._follow(conn)
             taken = await deliveries.take(conn, self._worker)
             for endpoint in taken:
                 lane = self._lanes.setdefault(endpoint, Lane())
@@ -254,6 +258,14 @@ class Deliveries:
             if early:
                 await deliveries.park(conn, early)
         return len(found) - len(early)
+
+    async def _follow(self, conn: asyncpg.Connection) -> None:
+        """Put back what is in hand for a URL or with a secret that was replaced or given up."""
+        waiting = [endpoint for endpoint, lane in self._lanes.items() if lane.waiting]
+        wanted = await deliveries.wanted(conn, waiting) if waiting else {}
+        for endpoint in waiting:
+            lane, now = self._lanes[endpoint], wanted.get(endpoint)
+            lane.put_back([one for one in lane.waiting.values() if (one.url, one.secret) != now])
 
     # -- the wire ---------------------------------------------------------------------------
 
