@@ -293,22 +293,29 @@ async def test_a_letter_that_only_looks_the_same_binds_nothing(broker: Broker) -
 @pytest.mark.abuse(20, 119)
 async def test_it_refuses_what_cannot_be_seen_in_any_text(broker: Broker) -> None:
     for bad in ("a\u0000b", "a\u0085b", "a\u202eb", "a\u2066b", "a\u001bb"):
-        for other in (
-            {"title": bad},
-            {"description": bad},
-            {"reference": bad},
-            {"metaData": {"metadata1": bad}},
-            {"BuyerParty": HUDA | {"firstName": bad}},
-            {"SellerParty": OMAR | {"lastName": bad}},
-            {"Milestones": [milestone(500, Name=bad), milestone(500)]},
-            {"callbackUrl": f"https://broker.example/{bad}"},
+        for other, field in (
+            ({"title": bad}, "title"),
+            ({"description": bad}, "description"),
+            ({"reference": bad}, "reference"),
+            ({"metaData": {"METADATA1": bad}}, "metaData.METADATA1"),
+            ({"BuyerParty": HUDA | {"firstName": bad}}, "BuyerParty.firstName"),
+            ({"SellerParty": OMAR | {"lastName": bad}}, "SellerParty.lastName"),
+            ({"Milestones": [milestone(500), milestone(500, Name=bad)]}, "Milestones[1].Name"),
+            ({"callbackUrl": f"https://broker.example/{bad}"}, "callbackUrl"),
         ):
-            await refused(broker, create(broker, TERMS | other), 400)
+            says = "must not contain control or invisible characters"
+            asked = create(broker, TERMS | other)
+            await refused(broker, asked, 400, FAILED, field=field, says=says)
+        await refused(broker, create(broker, TERMS | {bad: 1}), 400)
     for literal in (r'"\ud800"', r'"a\u0000"', r'"\u202e"'):
-        await refused(broker, raw(broker, text_of(title=literal)), 400)
+        await refused(broker, raw(broker, text_of(title=literal)), 400, field="title")
     marks = "a" + "\u0301" * 10_000
-    for other in ({"description": marks}, {"BuyerParty": HUDA | {"firstName": marks[:90]}}):
-        await refused(broker, create(broker, TERMS | other), 400)
+    for other, field in (
+        ({"description": marks}, "description"),
+        ({"BuyerParty": HUDA | {"firstName": marks[:90]}}, "BuyerParty.firstName"),
+    ):
+        says = "must not pile up more than 30 marks"
+        await refused(broker, create(broker, TERMS | other), 400, field=field, says=says)
 
 
 @pytest.mark.abuse(119)

@@ -30,7 +30,6 @@ from earnest.partner.documents import (
     ContractListed,
     ContractMade,
     ContractShown,
-    MetaData,
     listed,
     made,
 )
@@ -38,6 +37,7 @@ from earnest.partner.envelope import Envelope, answer
 from earnest.partner.shapes import (
     Amount,
     InvalidContractId,
+    MetaDataSent,
     MilestoneSent,
     Party,
     Seller,
@@ -77,7 +77,7 @@ class NewContract(msgspec.Struct, rename="camel"):
     notes: Text | None = None
     reference: Line | None = None
     callback_url: str | None = None
-    meta_data: MetaData | None = None
+    meta_data: MetaDataSent | None = None
     milestones: Annotated[list[MilestoneSent], msgspec.Meta(max_length=MILESTONES_MAX)] | None = (
         msgspec.field(name="Milestones", default=None)
     )

@@ -112,7 +112,7 @@ def person(sent: Party, field: str) -> Person:
 
 def line(text: str | None, field: str, characters_max: int, *, empty: bool = False) -> str:
     """`text` as it is stored: NFC, no blanks around it."""
-    made = tidy(text or "")
+    made = tidy(text or "", field)
     if not made and not empty:
         raise InvalidField(field, "must not be empty")
     if len(made) > characters_max:
@@ -130,6 +130,15 @@ def reason(text: str | None, *, required: bool = False) -> str:
     if text is None and required:
         raise InvalidField("reason", "is required")
     return line(text, "reason", REASON_CHARACTERS_MAX, empty=not required)
+
+
+class MetaDataSent(msgspec.Struct, rename="lower"):
+    """Four texts of the partner's own; null is as good as none."""
+
+    metadata1: Text | None = None
+    metadata2: Text | None = None
+    metadata3: Text | None = None
+    metadata4: Text | None = None
 
 
 # -- milestones -----------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def read_json(body: bytes) -> Any:
     >>> read_json(b'{"amount": 12.50}')
     {'amount': Decimal('12.50')}
 
-    Raises MalformedBody.
+    Raises MalformedBody, or InvalidField for a text with characters that cannot be seen.
     """
     try:
         text = body.decode("utf-8")
@@ -191,17 +191,20 @@ def _deeper_than(value: Any, levels: int) -> bool:
     return False
 
 
-def _check_strings(value: Any) -> None:
+def _check_strings(value: Any, path: str = "") -> None:
     if isinstance(value, str):
-        if _FORBIDDEN.search(value):
-            raise MalformedBody("A text contains characters that are not allowed.")
-    elif isinstance(value, dict):
+        if not _FORBIDDEN.search(value):
+            return
+        if path:
+            raise InvalidField(path, "must not contain control or invisible characters")
+        raise MalformedBody("A text contains characters that are not allowed.")
+    if isinstance(value, dict):
         for name, item in value.items():
-            _check_strings(name)
-            _check_strings(item)
+            _check_strings(name)  # one that cannot be shown names nothing
+            _check_strings(item, f"{path}.{name}" if path else name)
     elif isinstance(value, list):
-        for item in value:
-            _check_strings(item)
+        for index, item in enumerate(value):
+            _check_strings(item, f"{path}[{index}]")
 
 
 # -- saying what was expected ---------------------------------------------------------------

@@ -46,16 +46,19 @@ _SEEN = re.compile(
 )
 
 
-def tidy(text: str) -> str:
+def tidy(text: str, field: str = "") -> str:
     """Text as it is stored: Unicode NFC, without blanks around it; "" if nothing could be seen.
 
-    Raises MalformedBody for a pile of combining marks as no language has it (30 are the limit of
-    Stream-Safe Text, Unicode Annex 15): to put 20,000 into their order takes seconds.
+    Raises MalformedBody, or InvalidField naming `field`, for a pile of combining marks as no
+    language has it (30 are the limit of Stream-Safe Text, Unicode Annex 15): to put 20,000 into
+    their order takes seconds.
     """
     if text.isascii():
         return text.strip()
     for is_mark, run in groupby(text, _is_mark):
         if is_mark and sum(1 for _ in run) > MARKS_IN_A_ROW_MAX:
+            if field:
+                raise InvalidField(field, f"must not pile up more than {MARKS_IN_A_ROW_MAX} marks")
             raise MalformedBody(
                 f"A text has more than {MARKS_IN_A_ROW_MAX} combining marks in a row."
             )
