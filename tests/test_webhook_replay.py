@@ -17,6 +17,7 @@ from receiver import answering
 from test_webhook_endpoint import DISABLE, execute, refused
 
 UNKNOWN = "0190a8c0-7e4c-7000-8000-000000000001"
+ALL = {"from": "2000-01-01T00:00:00Z"}
 
 
 @pytest.fixture
@@ -106,6 +107,24 @@ async def test_it_keeps_the_log_of_an_attempt_whose_series_was_replaced(broker: 
             await hook.until_ended()
         assert [(a["series"], a["number"]) for a in await hook.attempts()] == [(1, 1), (2, 1)]
         assert [request.headers["webhook-id"] for request in hook.heard] == [id_, id_]
+
+
+async def test_it_replays_while_the_worker_records_what_became_of_it(broker: Broker) -> None:
+    async with hooked(broker, answering(200)) as hook:
+        for _ in range(3):
+            await hook.approve(await hook.contract())
+        await hook.deliver()
+        ids = [delivery["id"] for delivery in await hook.deliveries()]
+        async with delivering(hook.settings):
+            for _ in range(3):
+                asked = [f"deliveries/{id_}/replay" for id_ in ids * 5]
+                answers = await asyncio.gather(
+                    *(broker.client.post(f"{WEBHOOKS}/{path}") for path in asked),
+                    *(broker.client.post(f"{WEBHOOKS}/replay", json=ALL) for _ in range(3)),
+                )
+                assert {answer.status_code for answer in answers} == {200}
+            await hook.until_ended()
+        assert {one["status"] for one in await hook.deliveries()} == {"succeeded"}
 
 
 async def test_it_replays_to_where_the_webhook_is_now(broker: Broker) -> None:

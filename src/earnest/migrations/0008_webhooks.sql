@@ -109,6 +109,8 @@ END $$;
 -- A delivery moves only if it is still where its attempt began, so an attempt of a worker that lost
 -- its lease, or of a series that was replaced, leaves its row and nothing else. An endpoint is
 -- judged by attempts at the URL that it has now.
+--
+-- Endpoints are locked before their deliveries, as by everybody who changes both.
 CREATE FUNCTION record_attempts(
     told delivery_attempt [], verdicts text [], delays integer [], bodies bytea [],
     failures_max integer
@@ -121,6 +123,14 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM FROM webhook_endpoint AS w
+    WHERE
+        w.id = ANY (ARRAY(
+            SELECT d.endpoint_id FROM delivery AS d
+            WHERE d.id = ANY (ARRAY(SELECT i.delivery_id FROM unnest(told) AS i))
+        ))
+    ORDER BY w.id
+    FOR NO KEY UPDATE;
     RETURN QUERY
     WITH ended AS MATERIALIZED (
         SELECT t.*

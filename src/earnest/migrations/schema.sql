@@ -605,6 +605,14 @@ CREATE FUNCTION public.record_attempts(told public.delivery_attempt[], verdicts 
     AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM FROM webhook_endpoint AS w
+    WHERE
+        w.id = ANY (ARRAY(
+            SELECT d.endpoint_id FROM delivery AS d
+            WHERE d.id = ANY (ARRAY(SELECT i.delivery_id FROM unnest(told) AS i))
+        ))
+    ORDER BY w.id
+    FOR NO KEY UPDATE;
     RETURN QUERY
     WITH ended AS MATERIALIZED (
         SELECT t.*

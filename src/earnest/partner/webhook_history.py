@@ -32,7 +32,7 @@ from earnest.store.idempotency import Reply
 from earnest.store.webhook_logs import Attempt, Delivery
 from earnest.store.webhooks import REPLAYED_MAX, Endpoint, Wanted
 from earnest.web.auth import actor, signed_in
-from earnest.web.idempotency import respond
+from earnest.web.idempotency import carry_out, once, respond
 from earnest.web.shapes import PAGE_MAX, Instant, Line, choice, given, one_of, page_number
 from earnest.web.wire import instant
 
@@ -194,15 +194,25 @@ async def replay_events(
     caller = actor(request)
     wanted = _wanted(data)
 
-    async def change(conn: Connection, endpoint: Endpoint) -> Reply:
-        if not endpoint.is_active:
-            raise WebhookDisabled
-        count = await webhooks.replay(conn, caller.key, endpoint.id, wanted)
-        if count is None:
+    async def work(conn: Connection) -> Reply:
+        _require_active(await webhooks.find(conn, caller.key))
+        found = await webhooks.matching(conn, caller.key, wanted)
+        if found is None:
             raise InvalidField("from", f"means more than {REPLAYED_MAX:,} events: ask for less")
+        endpoint = _require_active(await webhooks.lock(conn, caller.key))
+        count = await webhooks.replay(conn, caller.key, endpoint.id, found)
         return answer(Replayed(count), "Webhook replay started.")
 
-    return await change_endpoint(request, change)
+    once_only = await once(request, caller)
+    return respond(await carry_out(request.app.state.core, caller, once_only, work))
+
+
+def _require_active(endpoint: Endpoint | None) -> Endpoint:
+    if endpoint is None:
+        raise WebhookNotFound
+    if not endpoint.is_active:
+        raise WebhookDisabled
+    return endpoint
 
 
 # -- shapes --------------------------------------------------------------------------------------

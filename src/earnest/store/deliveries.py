@@ -112,10 +112,16 @@ SELECT
 FROM due_deliveries($1, $2::uuid[], $3::integer[], $4::uuid[])
 """
 
-# What is due earlier than what must go before it waits for that.
+# What is due earlier than what must go before it waits for that. In the order in which replays lock.
 PARK = """
 UPDATE delivery AS d SET next_attempt_at = p.until
-FROM unnest($1::uuid[], $2::timestamptz[]) AS p (id, until)
+FROM (
+    SELECT i.id, q.until
+    FROM unnest($1::uuid[], $2::timestamptz[]) AS q (id, until)
+    INNER JOIN delivery AS i ON i.id = q.id
+    ORDER BY i.id
+    FOR NO KEY UPDATE OF i
+) AS p
 WHERE d.id = p.id AND d.state = 'pending' AND d.next_attempt_at < p.until
 """
 

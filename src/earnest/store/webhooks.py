@@ -47,6 +47,13 @@ class Wanted(msgspec.Struct, frozen=True):
     state: str | None = None
 
 
+class Matching(msgspec.Struct, frozen=True):
+    """Events: `deliveries` of some, and the keys of those that are `missing` one."""
+
+    deliveries: list[UUID]
+    missing: list[int]
+
+
 FIND = """
 SELECT
     id, url, secret, is_active, consecutive_failures, last_success_at, last_failure_at, created_at
@@ -219,11 +226,10 @@ async def replay_one(
     return await conn.fetchval(REPLAY_ONE, delivery, business, endpoint) is not None
 
 
-async def replay(
-    conn: asyncpg.Connection, business: int, endpoint: UUID, wanted: Wanted
-) -> int | None:
-    """Begin another series for every event that is `wanted`, oldest first, a first one for those
-    without a delivery; how many. None: they are more than REPLAYED_MAX, and nothing was done."""
+async def matching(conn: asyncpg.Connection, business: int, wanted: Wanted) -> Matching | None:
+    """The events that are `wanted`; None if they are more than REPLAYED_MAX.
+
+    This may take a while, in which nobody should have to wait for an endpoint."""
     rows = await conn.fetch(
         MATCHING,
         business,
@@ -236,8 +242,16 @@ async def replay(
     )
     if len(rows) > REPLAYED_MAX:
         return None
-    known = [row["delivery_id"] for row in rows if row["delivery_id"] is not None]
-    missing = [row["event_id"] for row in rows if row["delivery_id"] is None]
+    return Matching(
+        [row["delivery_id"] for row in rows if row["delivery_id"] is not None],
+        [row["event_id"] for row in rows if row["delivery_id"] is None],
+    )
+
+
+async def replay(conn: asyncpg.Connection, business: int, endpoint: UUID, found: Matching) -> int:
+    """Begin another series for every event that was `found`, oldest first, a first one for those
+    without a delivery; how many."""
+    known, missing = found.deliveries, found.missing
     again = await conn.fetch(REPLAY, known, endpoint) if known else []
     first = await conn.fetch(CREATE_MISSING, missing, endpoint, business) if missing else []
     return len(again) + len(first)
