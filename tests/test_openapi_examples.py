@@ -7,6 +7,7 @@ import jsonschema_rs
 import pytest
 
 from earnest.generated import record_examples
+from earnest.partner.token import CHALLENGE
 from earnest.web.openapi import EXAMPLES, recorded
 from earnest.web.openapi_pages import sections_of
 from truth import document, hold, resolved
@@ -41,7 +42,7 @@ async def test_every_operation_has_an_example_of_its_success(api: Caller) -> Non
             [content] = operation["responses"][success]["content"].values()
             assert content.get("examples"), f"{method} {path}: no example of {success}"
             if "requestBody" in operation and operation["requestBody"]["required"]:
-                sent = operation["requestBody"]["content"]["application/json"]
+                [sent] = operation["requestBody"]["content"].values()
                 assert sent["examples"], f"{method} {path}: no example of its body"
 
 
@@ -89,6 +90,8 @@ async def test_every_recorded_answer_is_a_documented_one(api: Caller, app: Any) 
             for name, value in DRESSED.items()
             if name in {"content-type", *map(str.lower, answer["headers"])}
         }
+        if operation.route.startswith("/connect/") and one.status == 401:
+            headers["www-authenticate"] = CHALLENGE.encode()
         headers["content-type"] = media_type.encode()
         hold(described, operation.method, operation.route, one.status, headers, body)
 

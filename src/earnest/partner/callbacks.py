@@ -7,7 +7,7 @@ no two readers of URLs find another host in it.
 
 import re
 from ipaddress import ip_address
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote_plus, urlencode, urlsplit
 
 from earnest.domain.business import Business
 from earnest.domain.partner_settings import is_host_name
@@ -60,11 +60,18 @@ def is_allowed(url: str, business: Business, *, is_production: bool) -> bool:
 
 
 def with_query(url: str, **added: str) -> str:
-    """`url` with its own query as it was, and `added` after it.
+    """`url` with its own query as it was, and `added` after it; what it says itself under one of
+    these names is dropped, so that nobody takes the first of two words for ours.
 
-    >>> with_query("https://shop.example/back?order=7#top", Status="success")
-    'https://shop.example/back?order=7&Status=success#top'
+    >>> with_query("https://shop.example/back?order=7&Status=success#top", Status="failed")
+    'https://shop.example/back?order=7&Status=failed#top'
     """
     parts = urlsplit(url)
-    query = "&".join(filter(None, (parts.query, urlencode(added))))
+    ours = {name.casefold() for name in added}
+    own = [pair for pair in parts.query.split("&") if _name_of(pair) not in ours]
+    query = "&".join(filter(None, (*own, urlencode(added))))
     return parts._replace(query=query).geturl()
+
+
+def _name_of(pair: str) -> str:
+    return unquote_plus(pair.partition("=")[0]).casefold()

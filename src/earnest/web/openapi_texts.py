@@ -220,7 +220,7 @@ QUERY: Description = {
     "phoneNumber": {
         "description": "Country code and number, 8 to 15 digits.",
         "required": True,
-        "schema": {"type": "string", "pattern": r"\A[1-9][0-9]{7,14}\Z"},
+        "schema": {"type": "string", "pattern": r"^[1-9][0-9]{7,14}$"},
     },
     "event": {"description": "Only those of this type.", "schema": {"type": "string"}},
     "contractId": {
