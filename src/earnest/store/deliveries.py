@@ -112,7 +112,7 @@ SELECT
 FROM due_deliveries($1, $2::uuid[], $3::integer[], $4::uuid[])
 """
 
-# What is due earlier than what must go before it waits for that. In the order in which replays lock.
+# What is due earlier than what must go before it waits for that. Locks in the order of replays.
 PARK = """
 UPDATE delivery AS d SET next_attempt_at = p.until
 FROM (
