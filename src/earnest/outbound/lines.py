@@ -112,7 +112,11 @@ class _Metered(httpcore.AsyncNetworkStream):
         self.has_ended = not data
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def write(
+        self,
+        buffer: bytes,
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109
+    ) -> None:
         self._written += buffer
 
     async def aclose(self) -> None:
