@@ -7,6 +7,7 @@ import pytest
 
 from checkout_event import rows, sessions
 from checkouts import DAY_SECONDS, STATES, later, pay
+from conftest import TestDatabase
 from earnest.errors import ProviderPermanent, ProviderTransient, ProviderUnknown
 from earnest.providers.base import (
     CheckoutRequest,
@@ -14,6 +15,7 @@ from earnest.providers.base import (
     CheckoutStatus,
     Provider,
 )
+from earnest.store.verify import verify
 from life import Life, accepted
 from web import Cast, problem
 
@@ -95,13 +97,17 @@ async def test_it_makes_one_session_though_the_job_was_renamed_before_the_retry(
     assert [one for (one,) in await rows(cast, STATES)].count("captured") == 1
 
 
-async def test_it_starts_anew_after_the_provider_refused_for_good(cast: Cast) -> None:
+async def test_it_starts_anew_after_the_provider_refused_for_good(
+    cast: Cast, database: TestDatabase
+) -> None:
     life = await Life.at(cast, "created")
     cut_off(cast, ProviderPermanent("no such currency here"))
     problem(await pay(cast.alice, life.job, cast.bob.id), 503)
     assert await sessions(cast) == []
     accepted(await pay(cast.alice, life.job, cast.bob.id))
     assert await rows(cast, STATES) == [("failed",), ("open",)]
+    report = await verify(database.app_dsn)
+    assert report.violation is None, str(report.violation)
 
 
 async def test_it_says_unavailable_while_an_old_session_cannot_be_looked_up(cast: Cast) -> None:

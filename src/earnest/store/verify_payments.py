@@ -207,11 +207,13 @@ LIMIT 1
 
 # The payment is the intent: stored before the provider is called, its public id is the key.
 CALL_HAS_AN_OUTCOME = """
-SELECT p.id::text, p.public_id,
-    CASE WHEN p.state = 'opening' THEN 'no session yet' ELSE 'the id of a session' END,
+SELECT p.id::text, p.public_id, CASE WHEN p.session_id IS NULL THEN 'its id' ELSE 'none' END,
     coalesce(p.session_id, 'none')
 FROM payment AS p
-WHERE (p.state = 'opening') <> (p.session_id IS NULL)
+WHERE (p.session_id IS NULL) <> (p.state = 'opening' OR (p.state = 'failed' AND NOT EXISTS (
+    SELECT FROM event AS e -- what the provider refused failed without a session
+    WHERE e.subject = 'payment:' || p.public_id AND e.type = 'payment.opened'
+)))
 ORDER BY p.id
 LIMIT 1
 """
