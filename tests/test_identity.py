@@ -188,7 +188,8 @@ def test_it_takes_names_as_people_write_them(text: str, name: str) -> None:
     "text",
     ["Hu\u202eda", "Hu\u2066da", "Hu\u200fda", "Hu\u200bda", "Hu\x00da", "Hu\nda", "Hu\x85da",
      "\ufeffHuda", "Hu\u2028da", "\u0301" * 100, "a" + "\u0301" * 31, "x" * 101, "", " ", "...",
-     "\u200d"],
+     "\u200d", "Hu\xadda", "Hu\u034fda", "\u3164", "Hu\u3164da", "Hu\u2800da", "Hu\ufff9da",
+     "Hu\uffffda", "Hu\U000e0041da"],
 )  # fmt: skip
 def test_it_refuses_names_that_nobody_has(text: str) -> None:
     assert expected(identity.person_name, text)

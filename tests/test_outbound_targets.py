@@ -52,6 +52,7 @@ ODD_SPELLINGS = """
 NAMES = [
     *"""
         localhost LOCALHOST LocalHost ⓛⓞⓒⓐⓛⓗⓞⓢⓣ localhost. foo.localhost localhost.here.local
+        localhost.localdomain router.lan nas.home mail.corp
         metadata metadata.google.internal instance-data.ec2.internal printer.local db
         1.0.0.127.in-addr.arpa router.home.arpa hidden.onion kubernetes.default.svc.cluster.local
         example.com. example.com。 example..com .example.com . .. -example.com example-.com

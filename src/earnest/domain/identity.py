@@ -22,9 +22,12 @@ _DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T[0-9:.]{5,18}(?:Z|[+-][0-9]{
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 _BIC = re.compile(r"[A-Z0-9]{4}([A-Z]{2})[A-Z0-9]{2}(?:[A-Z0-9]{3})?")
 # Controls, bidirectional marks and overrides, lone surrogates, and what has no width of its own
-# but for the joiners (U+200C and U+200D), which Persian, Urdu and Hindi need.
+# but for the joiners (U+200C and U+200D), which Persian, Urdu and Hindi need, and the variation
+# selectors of Chinese characters in Japanese names.
 _NOT_IN_NAMES = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffd\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u2800\u3164\ufdd0-\ufdef\ufeff\uffa0\ufff0-\uffff\ud800-\udfff"
+    "\U000e0000-\U000e00ff]"
 )
 
 # How many characters the IBANs of a country have: the registry of ISO 13616.

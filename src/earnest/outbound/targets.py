@@ -21,8 +21,11 @@ HTTPS_PORTS = (443, 8443)
 HTTP_PORTS = (80, *HTTPS_PORTS)
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# Names that mean something of one's own wherever they are asked for.
-PRIVATE_SUFFIXES = {"arpa", "internal", "local", "localhost", "onion"}
+# Names that mean something of one's own wherever they are asked for (RFC 6761, 6762 appendix G).
+PRIVATE_SUFFIXES = {
+    *("arpa", "corp", "home", "internal", "intranet", "lan", "local", "localdomain", "localhost"),
+    *("onion", "private"),
+}
 
 # Control, format (zero-width, bidi), surrogate, private, unassigned; spaces and line ends.
 UNSEEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"}
