@@ -39,6 +39,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/admin/categories/edit-category/{label_id:str}": {"name": "Writing"},
     "/api/admin/skills/add-skills": {"name": "Writing"},
     "/api/admin/skills/edit-skills/{label_id:str}": {"name": "Writing"},
+    "/api/admin/businesses": {"name": "Another Broker"},
     "/api/admin/users/create-admin": {"name": "O", "email": "o@example.com", "password": PASSWORD},
     "/api/client/create-contract/{job_id:str}": {"freelancerId": UNKNOWN_ID, "amount": 1},
     "/api/client/contract/create-contract/{job_id:str}": {"freelancerId": UNKNOWN_ID, "amount": 1},
