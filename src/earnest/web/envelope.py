@@ -20,6 +20,7 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.connection import ASGIConnection
+from litestar.routes import HTTPRoute
 from litestar.types import Message, Send
 
 from earnest import logs
@@ -66,6 +67,8 @@ class Envelope(Litestar):
     _tells_requests: bool
     _client_names: ClientNames
     _trusted_proxies: tuple[str, ...]
+    _methods: dict[str, bytes]
+    """By path. The framework's own answer to OPTIONS names the first handler of a path only."""
 
     def open_envelope(
         self,
@@ -83,6 +86,11 @@ class Envelope(Litestar):
         self._trusted_proxies = trusted_proxies
         self._headers = headers_around(is_https=is_https)
         self._header_names = frozenset(name for name, _ in self._headers)
+        self._methods = {
+            route.path_format: ", ".join(route.methods).encode()
+            for route in self.routes
+            if isinstance(route, HTTPRoute)
+        }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request; or run through a life, which is Litestar's."""
@@ -107,7 +115,8 @@ class Envelope(Litestar):
                 status = message["status"]
                 message["headers"] = self._dressed(message["headers"], request_id)
                 if status == 405 or scope["method"] == "OPTIONS":
-                    message["headers"] = _with_head(message["headers"])
+                    methods = self._methods.get(scope.get("path_template", ""))
+                    message["headers"] = _with_head(message["headers"], methods)
             elif is_head:
                 if message.get("more_body"):
                     return
@@ -173,9 +182,12 @@ class Envelope(Litestar):
             )
 
 
-def _with_head(headers: list[Header]) -> list[Header]:
-    """HEAD is allowed wherever GET is. In alphabetical order: the framework's is accidental."""
-    return [(name, _allowed(value) if name == b"allow" else value) for name, value in headers]
+def _with_head(headers: list[Header], methods: bytes | None) -> list[Header]:
+    """Allow names `methods` where they are known, and HEAD wherever GET is allowed. In
+    alphabetical order: the framework's is accidental."""
+    return [
+        (name, _allowed(methods or value) if name == b"allow" else value) for name, value in headers
+    ]
 
 
 def _allowed(value: bytes) -> bytes:
