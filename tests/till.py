@@ -197,11 +197,9 @@ class Till(msgspec.Struct):
     def fund(self) -> str:
         """The buyer's money arrives."""
         try:
-            change = hiring.fund(self.contract, self.payment, SYSTEM, NOW, self.ids)
+            change = hiring.fund(self.contract, self.payment, SYSTEM, NOW, self.ids, to_source=True)
         except EarnestError as error:
             return type(error).__name__
-        if not self.contract.live:
-            change = returning.return_late(change, NOW, self.ids)
         assert change.payment is not None
         self.payment = change.payment
         self._take(change)

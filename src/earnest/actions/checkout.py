@@ -10,7 +10,6 @@ from earnest.actions.checkout_sessions import OthersAsk, Urls, ask, give_way, is
 from earnest.actions.contracts import ContractNotFound
 from earnest.actions.core import ATTEMPTS_MAX, Core
 from earnest.domain.change import Change
-from earnest.domain.contract import Money
 from earnest.domain.hiring import payment_change
 from earnest.domain.party import SYSTEM
 from earnest.domain.payment import PAYABLE, Payment, PaymentState
@@ -92,9 +91,7 @@ async def open_session(core: Core, business: int, contract: PublicId, urls: Urls
 
 def require_payable(found: FoundCheckout) -> None:
     """Raises NotPayable, BuyerNotVerified."""
-    contract = found.contract
-    unpaid = all(state is Money.UNFUNDED for state in contract.tranches)
-    if not contract.live or not unpaid:
+    if not found.contract.payable:
         raise NotPayable
     if found.business.settings.require_kyc and not found.buyer_verified:
         raise BuyerNotVerified

@@ -26,7 +26,6 @@ from earnest.domain.payment import (
     PaymentState,
 )
 from earnest.domain.projection import step
-from earnest.domain.returning import return_late
 from earnest.domain.verbs import new_contract
 from earnest.ids import Ids
 
@@ -79,9 +78,8 @@ def take_capture(
     contract = _contract_for(payment, situation, business, now, ids)
     if contract is None:
         return _park(capture, payment, now, ids)
-    change = fund(contract, payment, SYSTEM, now, ids)
-    if not contract.live and business.settings.refund_to == "source":
-        change = return_late(change, now, ids)
+    to_source = business.settings.refund_to == "source"
+    change = fund(contract, payment, SYSTEM, now, ids, to_source=to_source)
     return _consume(change, capture, Outcome.APPLIED, "funded its contract", now)
 
 

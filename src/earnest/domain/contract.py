@@ -13,13 +13,14 @@ stands in one table, `earnest.domain.rules.RULES`. The verbs are pure functions 
 
 from collections.abc import Collection
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
 
 from earnest.domain.audit import Event, canonical, genesis, link
 from earnest.domain.business import MARKETPLACE, CancellationTier
-from earnest.domain.money import share_bps
+from earnest.domain.money import CURRENCIES, share_bps, to_number
 from earnest.domain.party import Actor
 from earnest.domain.pricing import Line, PricedTranche
 from earnest.ids import Ids, PublicId
@@ -161,6 +162,11 @@ class Contract(msgspec.Struct, frozen=True):
         return self.tranches[0] not in (Money.UNFUNDED, Money.AWAITING_PAYMENT)
 
     @property
+    def payable(self) -> bool:
+        """Whether its buyer can pay now."""
+        return self.live and all(state is Money.UNFUNDED for state in self.tranches)
+
+    @property
     def settled(self) -> bool:
         """Whether all money that arrived has gone where it belongs."""
         return all(state in SETTLED for state in self.tranches)
@@ -169,6 +175,10 @@ class Contract(msgspec.Struct, frozen=True):
     def charge_minor(self) -> int:
         """What the buyer pays in, all tranches together."""
         return sum(tranche.charge_minor for tranche in self.terms.tranches)
+
+    def major(self, minor: int) -> int | Decimal:
+        """Minor units of its currency as the JSON number that events and answers tell."""
+        return to_number(minor, CURRENCIES[self.currency])
 
     def with_tranche(self, index: int, state: Money) -> tuple[Money, ...]:
         return (*self.tranches[:index], state, *self.tranches[index + 1 :])

@@ -22,6 +22,7 @@ from earnest.domain.party import Actor, Role
 from earnest.domain.payment import PAYABLE, Payment, PaymentState
 from earnest.domain.projection import step
 from earnest.domain.refusals import WrongRole
+from earnest.domain.returning import begun, late
 from earnest.domain.rules import Verb, refusal
 from earnest.domain.verbs import claim, created_body, new_contract
 from earnest.errors import Conflict, Forbidden, InvalidField, NotFound, Refused
@@ -277,11 +278,19 @@ def refund_parked(payment: Payment, actor: Actor, now: datetime, ids: Ids) -> Ch
     return msgspec.structs.replace(change, movements=(back,))
 
 
-def fund(contract: Contract, payment: Payment, actor: Actor, now: datetime, ids: Ids) -> Change:
+def fund(
+    contract: Contract,
+    payment: Payment,
+    actor: Actor,
+    now: datetime,
+    ids: Ids,
+    *,
+    to_source: bool = False,
+) -> Change:
     """`contract` with `payment`'s money in it; version 0 creates it in the same commit.
 
-    A contract that ended before its money came holds it with a refund pending (D14). Raises
-    AlreadyFunded.
+    A contract that ended before its money came holds it with a refund pending (D14), which begins
+    at once where the business refunds `to_source`. Raises AlreadyFunded.
     """
     refused = refusal(contract, Verb.FUND)
     if refused is not None:
@@ -296,6 +305,10 @@ def fund(contract: Contract, payment: Payment, actor: Actor, now: datetime, ids:
     amount = to_number(payment.amount_minor, CURRENCIES[payment.currency])
     body: dict[str, object] = {"payment": payment.public_id, "amount": amount}
     happened.append(("payment.completed", body | step(contract, funded)))
+    refund = None
+    if to_source and not contract.live:
+        refund, told = late(funded, payment, now, ids)
+        happened.append(told)
     after, events = record(funded, actor, now, ids, *happened)
     captured = next_payment(
         payment,
@@ -306,7 +319,11 @@ def fund(contract: Contract, payment: Payment, actor: Actor, now: datetime, ids:
         captured_at=payment.captured_at or now,
     )
     movements = _bring(Funded, contract, payment)
-    return msgspec.structs.replace(of_contract(after, events, *movements), payment=captured)
+    return msgspec.structs.replace(
+        of_contract(after, events, *movements),
+        payment=captured,
+        refund=begun(refund, after) if refund is not None else None,
+    )
 
 
 def _attach(contract: Contract, payment: Payment, actor: Actor, now: datetime, ids: Ids) -> Change:

@@ -27,7 +27,7 @@ from earnest.domain.party import Actor, Member
 from earnest.domain.pricing import price
 from earnest.domain.projection import partner_status, step
 from earnest.domain.rules import Verb, require
-from earnest.domain.verbs import begin, created_body, major
+from earnest.domain.verbs import begin, created_body
 from earnest.errors import InvalidField, NotFound, Refused
 from earnest.ids import Ids
 
@@ -209,9 +209,9 @@ def release(
     released = msgspec.structs.replace(after, work=Work.DELIVERED) if completes else after
     body: dict[str, object] = {
         "tranches": targets,
-        "amount": major(contract, sum(one.base_minor for one in priced)),
-        "charge": major(contract, sum(one.charge_minor for one in priced)),
-        "seller": major(contract, sum(one.net_minor for one in priced)),
+        "amount": contract.major(sum(one.base_minor for one in priced)),
+        "charge": contract.major(sum(one.charge_minor for one in priced)),
+        "seller": contract.major(sum(one.net_minor for one in priced)),
         **_milestone(milestone),
         **step(contract, released),
     }

@@ -13,7 +13,6 @@ from earnest.domain.contract import Agreement, Contract, Dispute, Money, Work
 from earnest.domain.party import Role
 from earnest.domain.refund import Part, RefundKind
 from earnest.domain.rules import Verb
-from earnest.domain.verbs import major
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -133,17 +132,17 @@ def _initiated(state: Contract, body: _Body) -> Step:
 def _release_says(state: Contract, body: _Body) -> dict[str, object]:
     priced = [state.terms.tranches[index] for index in body.tranches]
     return {
-        "amount": major(state, sum(one.base_minor for one in priced)),
-        "charge": major(state, sum(one.charge_minor for one in priced)),
-        "seller": major(state, sum(one.net_minor for one in priced)),
+        "amount": state.major(sum(one.base_minor for one in priced)),
+        "charge": state.major(sum(one.charge_minor for one in priced)),
+        "seller": state.major(sum(one.net_minor for one in priced)),
         **_milestone_says(state, body, body.tranches),
     }
 
 
 def _refund_says(state: Contract, body: _Body) -> dict[str, object]:
     return {
-        "amount": major(state, sum(part.buyer_minor for part in body.parts)),
-        "seller": major(state, sum(part.seller_minor for part in body.parts)),
+        "amount": state.major(sum(part.buyer_minor for part in body.parts)),
+        "seller": state.major(sum(part.seller_minor for part in body.parts)),
         **_milestone_says(state, body, _of(body)),
     }
 

@@ -1,11 +1,10 @@
 """Giving money back to where it came from: asking for a refund, and what its outcome does (E6).
 
-`request`, `cancel` and `return_late` begin a refund and make its tranches wait; nothing is posted.
+`request`, `cancel` and `late` begin a refund and make its tranches wait; nothing is posted.
 `settle` posts what the refund's parts say once the provider has given the money back. In between
 the worker moves the refund alone (`earnest.domain.refund`).
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -31,9 +30,11 @@ from earnest.domain.projection import partner_status, step
 from earnest.domain.refund import Part, Refund, RefundKind, RefundState
 from earnest.domain.refusals import NotFunded, WrongRole
 from earnest.domain.rules import Verb, require
-from earnest.domain.verbs import major
 from earnest.errors import InvalidField, Refused
 from earnest.ids import Ids
+
+Told = tuple[str, dict[str, object]]
+"""An event to be: its type and its body."""
 
 
 class NotRequested(Refused):
@@ -73,7 +74,7 @@ def request(
     parts = tuple(part_of(contract, kind, index, amount_minor or 0) for index in targets)
     needs_approval = business.settings.refund_approval == "admin"
     refund = _begin(contract, payment, kind, parts, reason, now, ids, needs_approval=needs_approval)
-    return _wait_for(contract, refund, actor, now, ids, milestone=milestone)
+    return _wait_for(contract, refund, actor, now, ids)
 
 
 def cancel(
@@ -123,7 +124,7 @@ def _nothing_back(
     actor: Actor,
     now: datetime,
     ids: Ids,
-    told: tuple[str, dict[str, object]],
+    told: Told,
 ) -> Change:
     """The policy leaves the buyer nothing: no provider has to be asked."""
     assert payment is not None
@@ -133,27 +134,13 @@ def _nothing_back(
     return of_contract(after, events, *_movements(contract, refund, payment))
 
 
-def return_late(change: Change, now: datetime, ids: Ids) -> Change:
-    """`change` brought money for a contract that had ended: all of it goes back, fees included,
-    for nothing was ever done for them."""
-    contract, payment = change.contract, change.payment
-    assert contract is not None
-    assert payment is not None
+def late(contract: Contract, payment: Payment, now: datetime, ids: Ids) -> tuple[Refund, Told]:
+    """`payment` came for `contract`, which had ended: all of it goes back, fees included, for
+    nothing was ever done for them. The refund, and the event that tells of it."""
     kind = RefundKind.LATE
     parts = tuple(part_of(contract, kind, index, 0) for index in range(len(contract.tranches)))
     refund = _begin(contract, payment, kind, parts, "The contract had ended.", now, ids)
-    after = msgspec.structs.replace(contract, version=contract.version - 1)
-    waiting = _wait_for(after, refund, SYSTEM, now, ids)
-    assert waiting.contract is not None
-    events = tuple(
-        msgspec.structs.replace(event, commit_id=change.commit_id) for event in waiting.events
-    )
-    return msgspec.structs.replace(
-        change,
-        contract=msgspec.structs.replace(waiting.contract, commit_id=change.commit_id),
-        refund=msgspec.structs.replace(refund, version=1, commit_id=change.commit_id),
-        events=change.events + events,
-    )
+    return refund, _initiated(contract, refund, contract)
 
 
 def settle(
@@ -357,24 +344,25 @@ def _wait_for(
     now: datetime,
     ids: Ids,
     *,
-    milestone: int | None = None,
-    first: tuple[str, dict[str, object]] | None = None,
+    first: Told | None = None,
 ) -> Change:
     after = _waiting(contract, refund)
-    body = _said(contract, refund) | step(contract, after)
-    if milestone is not None:
-        body["milestone"] = milestone
+    happened = [first] if first is not None else []
+    happened.append(_initiated(contract, refund, after))
+    after, events = record(after, actor, now, ids, *happened)
+    return msgspec.structs.replace(of_contract(after, events), refund=begun(refund, after))
+
+
+def begun(refund: Refund, contract: Contract) -> Refund:
+    """`refund` as it begins, in the commit that brought `contract` to where it is."""
+    return msgspec.structs.replace(refund, version=1, commit_id=contract.commit_id)
+
+
+def _initiated(before: Contract, refund: Refund, after: Contract) -> Told:
+    body = _said(before, refund) | step(before, after)
     if refund.state is RefundState.REQUESTED:
         body["approval"] = Role.ADMIN
-    happened: Sequence[tuple[str, dict[str, object]]] = (
-        *((first,) if first is not None else ()),
-        (f"refund.{_word(refund)}-initiated", body),
-    )
-    after, events = record(after, actor, now, ids, *happened)
-    begun = msgspec.structs.replace(
-        refund, version=1, commit_id=after.commit_id, created_at=now, updated_at=now
-    )
-    return msgspec.structs.replace(of_contract(after, events), refund=begun)
+    return f"refund.{_word(refund)}-initiated", body
 
 
 def _said(contract: Contract, refund: Refund) -> dict[str, object]:
@@ -383,8 +371,8 @@ def _said(contract: Contract, refund: Refund) -> dict[str, object]:
         "refund": refund.key,
         "kind": refund.kind,
         "reason": refund.reason,
-        "amount": major(contract, refund.amount_minor),
-        "seller": major(contract, refund.seller_minor),
+        "amount": contract.major(refund.amount_minor),
+        "seller": contract.major(refund.seller_minor),
         "parts": msgspec.to_builtins(refund.parts),
     }
     if len(refund.parts) == 1 and contract.terms.milestones:

@@ -20,7 +20,6 @@ from earnest.domain.contract import (
     cancellation_shares,
     record,
 )
-from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.movement import Refunded, Released
 from earnest.domain.party import Actor, Role
 from earnest.domain.pricing import price
@@ -98,7 +97,7 @@ def begin(
 def created_body(contract: Contract) -> dict[str, object]:
     """What the chain's first event says: the terms as agreed, for ever."""
     return {
-        "amount": major(contract, contract.amount_minor),
+        "amount": contract.major(contract.amount_minor),
         "currency": contract.currency,
         "number": contract.number,
         "buyer": contract.buyer,
@@ -181,8 +180,8 @@ def approve_release(
         contract, tranches=contract.with_tranche(_TRANCHE, Money.RELEASED), settled_at=now
     )
     body: dict[str, object] = {
-        "amount": major(contract, priced.charge_minor),
-        "seller": major(contract, priced.net_minor),
+        "amount": contract.major(priced.charge_minor),
+        "seller": contract.major(priced.net_minor),
     }
     return of_contract(
         *record(after, actor, now, ids, ("contract.released", body)),
@@ -263,8 +262,8 @@ def approve_refund(
         (
             "contract.refunded",
             {
-                "buyer": major(contract, shares.buyer_minor),
-                "seller": major(contract, shares.seller_minor),
+                "buyer": contract.major(shares.buyer_minor),
+                "seller": contract.major(shares.seller_minor),
                 "work": after.cancelled_work,
             },
         )
@@ -332,8 +331,3 @@ def _cancelled(contract: Contract, by: str, now: datetime) -> Contract:
         cancelled_work=contract.work,
         unclaimed=False,
     )
-
-
-def major(contract: Contract, minor: int) -> object:
-    """Minor units of the contract's currency as the JSON number that events tell."""
-    return to_number(minor, CURRENCIES[contract.currency])

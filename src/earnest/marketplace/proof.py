@@ -5,13 +5,10 @@ from litestar import Router, get
 from litestar.params import FromPath
 
 from earnest.actions.contracts import ContractNotFound
-from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.party import Actor, Role
 from earnest.domain.refusals import NotYourContract
 from earnest.ids import parse_public_id
-from earnest.ledger import accounts as chart
 from earnest.ledger.accounts import unpack
-from earnest.ledger.proof import prove
 from earnest.marketplace.documents import sees_all
 from earnest.marketplace.shapes import Id
 from earnest.store import books
@@ -86,30 +83,24 @@ async def _proof_for(request: EarnestRequest, caller: Actor, contract_id: str) -
 
 async def _proof(request: EarnestRequest, documented: Documented) -> MoneyProof:
     contract = documented.contract
-    held = [
-        chart.held(contract.currency, contract.key, tranche)
-        for tranche in range(len(contract.tranches))
-    ]
     async with request.app.state.pool.connection() as conn:
-        moved, held_minor = await books.of_held(conn, held)
-    proof = prove(moved, buyer=contract.buyer, seller=contract.seller, held_minor=held_minor)
-    of = CURRENCIES[contract.currency]
+        proof, moved = await books.proof_of(conn, contract)
     return MoneyProof(
         contractId=contract.public_id,
         currency=contract.currency,
-        funded=to_number(proof.funded_minor, of),
-        toFreelancer=to_number(proof.to_seller_minor, of),
-        toClient=to_number(proof.to_buyer_minor, of),
-        fees=to_number(proof.fees_minor, of),
-        tax=to_number(proof.tax_minor, of),
-        held=to_number(proof.held_minor, of),
+        funded=contract.major(proof.funded_minor),
+        toFreelancer=contract.major(proof.to_seller_minor),
+        toClient=contract.major(proof.to_buyer_minor),
+        fees=contract.major(proof.fees_minor),
+        tax=contract.major(proof.tax_minor),
+        held=contract.major(proof.held_minor),
         holds=proof.holds,
         transfers=[
             ProofLine(
                 movement=one.movement,
                 debit=unpack(one.debit).name,
                 credit=unpack(one.credit).name,
-                amount=to_number(one.amount_minor, of),
+                amount=contract.major(one.amount_minor),
                 recordedAt=instant(one.recorded_at),
             )
             for one in moved

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 
 from earnest.actions.contracts import ContractNotFound
-from earnest.domain.contract import Contract, Money
 from earnest.domain.party import Role
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.documents import CheckoutShown, shown
@@ -36,11 +35,6 @@ async def find(
     return found.brokered, found.now
 
 
-def is_payable(contract: Contract) -> bool:
-    """Whether its buyer can pay now."""
-    return contract.live and all(state is Money.UNFUNDED for state in contract.tranches)
-
-
 def fresh_checkout(request: PartnerRequest, found: Brokered, now: datetime) -> CheckoutShown:
     """A link for the buyer that is good from now on."""
     contract = found.contract
@@ -52,5 +46,5 @@ def fresh_checkout(request: PartnerRequest, found: Brokered, now: datetime) -> C
 
 def show_reply(request: PartnerRequest, found: Brokered, now: datetime, message: str) -> Reply:
     """The whole contract; with a fresh link as long as it can be paid."""
-    checkout = fresh_checkout(request, found, now) if is_payable(found.contract) else None
+    checkout = fresh_checkout(request, found, now) if found.contract.payable else None
     return answer(shown(found, checkout), message)

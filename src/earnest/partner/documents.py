@@ -5,7 +5,6 @@ list of charge lines reconciles: milestones sum to the contract, line by line.
 """
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -182,7 +181,7 @@ def shown(found: Brokered, checkout: CheckoutShown | None) -> ContractShown:
         milestones=milestones(contract),
         pricing_line_items=lines_of_contract(contract),
         transactions=list(transactions(found)),
-        amount=_major(contract, contract.amount_minor),
+        amount=contract.major(contract.amount_minor),
         updated_date=instant(contract.updated_at),
         id=uuid_of(contract.public_id),
         checkout=checkout,
@@ -221,7 +220,7 @@ def listed(found: Listed) -> ContractListed:
         buyer_party=party(found.buyer),
         seller_party=party(found.seller),
         created_date=instant(contract.created_at),
-        amount=_major(contract, contract.amount_minor),
+        amount=contract.major(contract.amount_minor),
         updated_date=instant(contract.updated_at),
         id=uuid_of(contract.public_id),
     )
@@ -249,7 +248,7 @@ def milestones(contract: Contract) -> list[MilestoneShown]:
             name=one.name,
             description=one.description,
             due_date=one.due_date,
-            amount=_major(contract, contract.terms.tranches[index].charge_minor),
+            amount=contract.major(contract.terms.tranches[index].charge_minor),
             pricing_line_items=_lines(contract, (contract.terms.tranches[index],), index + 1),
             status=milestone_status(contract, index),
         )
@@ -296,7 +295,7 @@ def transactions(found: Brokered) -> Iterator[TransactionShown]:
             yield TransactionShown(
                 id=f"TXN-{moved.key}" if len(rows) == 1 else f"TXN-{moved.key}-{number}",
                 type=type_,
-                amount=_major(found.contract, minor),
+                amount=found.contract.major(minor),
                 currency=found.contract.currency,
                 milestone_id=ids[tranche].id if ids else None,
                 created_date=instant(moved.recorded_at),
@@ -348,14 +347,10 @@ def settlement(found: Brokered) -> SettlementShown:
         fees += sum(one.amount_minor for one in lines if one.type not in TAXES)
     return SettlementShown(
         currency=contract.currency,
-        funded=_major(contract, contract.charge_minor if contract.funded else 0),
-        held=_major(contract, held),
-        released_to_seller=_major(contract, seller),
-        refunded_to_buyer=_major(contract, buyer),
-        fees=_major(contract, fees),
-        taxes=_major(contract, taxes),
+        funded=contract.major(contract.charge_minor if contract.funded else 0),
+        held=contract.major(held),
+        released_to_seller=contract.major(seller),
+        refunded_to_buyer=contract.major(buyer),
+        fees=contract.major(fees),
+        taxes=contract.major(taxes),
     )
-
-
-def _major(contract: Contract, minor: int) -> int | Decimal:
-    return to_number(minor, CURRENCIES[contract.currency])

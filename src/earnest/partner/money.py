@@ -14,13 +14,12 @@ from earnest.actions.core import ANY_ACTION
 from earnest.domain.business import Business
 from earnest.domain.change import Change
 from earnest.domain.identity import phone_number
-from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.partner import MilestoneNotFound, SellerNotApproved, SellerNotVerified
 from earnest.domain.pricing import FeesExceedAmount
 from earnest.domain.refund import RefundKind
 from earnest.domain.rules import Verb, refusals
 from earnest.errors import InvalidField
-from earnest.partner.answers import PARTNER, fresh_checkout, is_payable
+from earnest.partner.answers import PARTNER, fresh_checkout
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.documents import CheckoutShown, Number
 from earnest.partner.envelope import Envelope, answer
@@ -117,7 +116,7 @@ async def start_checkout(
     def render(found: Brokered, now: datetime) -> Reply:
         if phone != found.buyer.phone:
             raise InvalidField(field, "is not the number of this contract's buyer")
-        if not is_payable(found.contract):
+        if not found.contract.payable:
             raise NotPayable
         checkout = fresh_checkout(request, found, now)
         started = CheckoutStarted(checkout.url, checkout)
@@ -167,7 +166,7 @@ async def release(
         assert after is not None
         targets = brokerage.released_tranches(found.contract, after)
         seller_minor = sum(after.terms.tranches[index].net_minor for index in targets)
-        amount = _major(after.currency, seller_minor)
+        amount = after.major(seller_minor)
         done = Released(change.commit_id, amount, number)
         return answer(done, "ExternalContractReleasedSuccessfully")
 
@@ -219,16 +218,16 @@ async def refund(
         minor_max = business.settings.amount_minor_max
         return amount_in(data.amount, business.currency, "amount", minor_max)
 
-    def render(_: Brokered, change: Change) -> Reply:
+    def render(found: Brokered, change: Change) -> Reply:
         begun = change.refund
         assert begun is not None
         partial = kind is RefundKind.PARTIAL
-        to_seller = _major(begun.currency, begun.seller_minor) if partial else None
+        to_seller = found.contract.major(begun.seller_minor) if partial else None
         done = Refunded(
             refund_id=begun.key,
             settlement_id=None,
             milestone_id=milestone,
-            refunded_amount=_major(begun.currency, begun.amount_minor),
+            refunded_amount=found.contract.major(begun.amount_minor),
             released_to_seller_amount=to_seller,
             type="PartialRefund" if partial else "FullRefund",
             external_contract_id=number,
@@ -249,10 +248,6 @@ async def refund(
             render,
         )
     )
-
-
-def _major(currency: str, minor: int) -> Major:
-    return to_number(minor, CURRENCIES[currency])
 
 
 router = Router(

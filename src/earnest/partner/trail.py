@@ -12,10 +12,7 @@ from litestar.params import FromPath, FromQuery
 
 from earnest.actions.contracts import ContractNotFound
 from earnest.domain.audit import genesis, moment
-from earnest.domain.money import CURRENCIES, to_number
-from earnest.ledger import accounts as chart
 from earnest.ledger.accounts import unpack
-from earnest.ledger.proof import prove
 from earnest.partner.answers import PAGE_ENTRIES_MAX, PARTNER, find
 from earnest.partner.binding import PartnerRequest
 from earnest.partner.documents import Number
@@ -127,39 +124,30 @@ async def show_proof(
     """Prove where every halala of a contract is, from the transfers of the ledger."""
     found, _ = await find(request, contract_id)
     contract = found.contract
-    held = [
-        chart.held(contract.currency, contract.key, tranche)
-        for tranche in range(len(contract.tranches))
-    ]
     async with request.app.state.pool.connection() as conn:
-        moved, held_minor = await books.of_held(conn, held)
-    proof = prove(moved, buyer=contract.buyer, seller=contract.seller, held_minor=held_minor)
+        proof, moved = await books.proof_of(conn, contract)
     told = ProofShown(
         contract_id=contract.number,
         currency=contract.currency,
-        funded=_major(contract.currency, proof.funded_minor),
-        to_seller=_major(contract.currency, proof.to_seller_minor),
-        to_buyer=_major(contract.currency, proof.to_buyer_minor),
-        fees=_major(contract.currency, proof.fees_minor),
-        tax=_major(contract.currency, proof.tax_minor),
-        held=_major(contract.currency, proof.held_minor),
+        funded=contract.major(proof.funded_minor),
+        to_seller=contract.major(proof.to_seller_minor),
+        to_buyer=contract.major(proof.to_buyer_minor),
+        fees=contract.major(proof.fees_minor),
+        tax=contract.major(proof.tax_minor),
+        held=contract.major(proof.held_minor),
         holds=proof.holds,
         transfers=[
             TransferShown(
                 movement=one.movement,
                 debit=unpack(one.debit).name,
                 credit=unpack(one.credit).name,
-                amount=_major(contract.currency, one.amount_minor),
+                amount=contract.major(one.amount_minor),
                 recorded_date=instant(one.recorded_at),
             )
             for one in moved
         ],
     )
     return respond(answer(told, "ProofRetrievedSuccessfully"))
-
-
-def _major(currency: str, minor: int) -> Major:
-    return to_number(minor, CURRENCIES[currency])
 
 
 router = Router(

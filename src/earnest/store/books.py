@@ -12,7 +12,9 @@ from decimal import Decimal
 import asyncpg
 import msgspec
 
-from earnest.ledger.accounts import DEBIT_SIDE, FLOORED, Account, unpack
+from earnest.domain.contract import Contract
+from earnest.ledger.accounts import DEBIT_SIDE, FLOORED, Account, held, unpack
+from earnest.ledger.proof import Proof, prove
 
 # One statement, so one snapshot: the rollup with its horizon, and the tail beyond it.
 BALANCE_OF_APPEND_ONLY = """
@@ -283,9 +285,14 @@ async def earned_by_month(conn: asyncpg.Connection, wallet: int) -> list[tuple[s
     return [(row["month"], row["total_minor"], row["transfers"]) for row in rows]
 
 
-async def of_held(conn: asyncpg.Connection, held: list[int]) -> tuple[list[Moved], int]:
-    """Every transfer that touches one of these accounts, in order, and their balance now."""
+async def proof_of(conn: asyncpg.Connection, contract: Contract) -> tuple[Proof, list[Moved]]:
+    """The money proof of a contract, and every transfer that touches what it holds, in order."""
+    accounts = [
+        held(contract.currency, contract.key, tranche) for tranche in range(len(contract.tranches))
+    ]
     async with conn.transaction(isolation="repeatable_read", readonly=True):
-        rows = await conn.fetch(OF_ACCOUNTS, held)
-        held_minor: int = await conn.fetchval(BALANCE_OF_ACCOUNTS, held)
-    return [Moved(*row) for row in rows], held_minor
+        rows = await conn.fetch(OF_ACCOUNTS, accounts)
+        held_minor: int = await conn.fetchval(BALANCE_OF_ACCOUNTS, accounts)
+    moved = [Moved(*row) for row in rows]
+    proof = prove(moved, buyer=contract.buyer, seller=contract.seller, held_minor=held_minor)
+    return proof, moved
