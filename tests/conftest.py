@@ -27,7 +27,9 @@ from earnest.store.db import Pool
 from earnest.store.embedded import Embedded
 from earnest.store.migrate import migrate
 
-pytest_plugins = ["web", "crowd", "town", "wire", "storefront", "partners", "counter", "written"]
+pytest_plugins = [
+    "web", "crowd", "town", "wire", "storefront", "partners", "counter", "people", "written",
+]  # fmt: skip
 
 RUN_DIR = "EARNEST_TEST_RUN_DIR"
 DEBIAN_PG15 = Path("/usr/lib/postgresql/15/bin")

@@ -31,6 +31,8 @@ from web import _Server, make_settings
 CALLBACK = "https://shop.example/done?order=7&x=%20a"
 SESSIONS = "SELECT id, state FROM sandbox.session ORDER BY created_at, id"
 CARD = {"number": "4242 4242 4242 4242", "expiry": "12/40", "cvc": "123"}
+SLOW_BANK = "4000 0000 0000 0077"
+GUIDES_CARD = "5123 4500 0000 0008"
 MILESTONES = [
     {"Name": "Draft", "Description": "Three drafts to choose from", "Amount": 600},
     {"Name": "Final files", "Description": "", "Amount": 400},

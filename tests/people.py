@@ -12,9 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import msgspec
+import pytest
 
 from earnest.actions.onboarding import Step
 from partners import Broker
+from web import Caller
 
 OMAR = {"phoneNumber": "966500000002", "firstName": "Omar", "lastName": "K"}
 PERSON = {
@@ -118,3 +120,9 @@ def path_of(url: str) -> str:
 def errors(page: httpx.Response) -> list[str]:
     """Which inputs a page complains about."""
     return re.findall(r'<li><a href="#(\w+)">', page.text)
+
+
+@pytest.fixture
+async def visit(broker: Broker, api: Caller) -> Visit:
+    """Somebody at the first page of their onboarding."""
+    return await Visit.begin(broker, api)
