@@ -4,9 +4,10 @@ Invariant: a struct names all that this version knows; what a later server adds 
 and a value that is new (a status, a type) is only another text.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -26,16 +27,27 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An answer, or a part of one."""
 
 
-class Page(msgspec.Struct, Generic[AnEntry_co], frozen=True, kw_only=True, rename="camel"):
+class Page(Protocol[AnEntry_co]):
     """A page of a list: `page` counts from 1."""
+
+    @property
+    def page(self) -> int:
+        """Which one it is."""
+
+    @property
+    def page_size(self) -> int:
+        """How many entries a full one has."""
+
+    @property
+    def entries(self) -> Sequence[AnEntry_co]:
+        """What is on it."""
+
+
+class Paged(Document, frozen=True, kw_only=True):
+    """What all pages say of themselves."""
 
     page: int
     page_size: int
-
-    @property
-    def entries(self) -> list[AnEntry_co]:
-        """What is on it."""
-        raise NotImplementedError
 
 
 # -- contracts --------------------------------------------------------------------------------
@@ -160,7 +172,7 @@ class Contract(ContractListed, frozen=True):
     settlement: Settlement
 
 
-class ContractPage(Page[ContractListed], frozen=True):
+class ContractPage(Paged, frozen=True):
     """Newest first; `total_count` counts to 10,000 at most."""
 
     contracts: list[ContractListed]
@@ -190,7 +202,7 @@ class TrailEvent(Document, frozen=True):
         return self.sequence
 
 
-class TrailPage(Page[TrailEvent], frozen=True):
+class TrailPage(Paged, frozen=True):
     """Oldest first."""
 
     events: list[TrailEvent]
@@ -333,7 +345,7 @@ class Attempt(Document, frozen=True):
     created_at: datetime
 
 
-class AttemptPage(Page[Attempt], frozen=True):
+class AttemptPage(Paged, frozen=True):
     """Newest first."""
 
     logs: list[Attempt]
@@ -360,7 +372,7 @@ class Delivery(Document, frozen=True):
     ended_at: datetime | None
 
 
-class DeliveryPage(Page[Delivery], frozen=True):
+class DeliveryPage(Paged, frozen=True):
     """Newest first."""
 
     deliveries: list[Delivery]
