@@ -9,6 +9,7 @@ import pytest
 from litestar import Litestar, get
 from litestar.params import FromPath, FromQuery
 
+from deal import Deal
 from earnest.app import build_app
 from earnest.store.db import Pool
 from earnest.web import straight
@@ -16,10 +17,12 @@ from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest
 from earnest.web.straight import Straight
 from life import Life
+from partners import Broker
 from refusals import MALFORMED_IDS, blocked
 from web import UNKNOWN_ID, Cast, caller, make_settings
 
 VIEW = "/api/freelancer/contract/view-contract"
+CONTRACTS = "/apps/api/contracts"
 
 
 @pytest.fixture
@@ -37,49 +40,83 @@ def told(answer: httpx.Response) -> Any:
     return answer.status_code, sorted(headers), answer.content
 
 
-async def test_it_is_the_same_answer_to_everybody(cast: Cast, long_way: Litestar) -> None:
+async def same(app: Any, long_way: Litestar, **asked: Any) -> httpx.Response:
+    """What both ways answer to one request."""
+    async with caller(app) as one, caller(long_way) as other:
+        answers = await asyncio.gather(one.request(**asked), other.request(**asked))
+    assert told(answers[0]) == told(answers[1]), asked
+    return answers[0]
+
+
+def spellings(head: str, id_: str) -> list[str]:
+    """The path of `id_`, and paths that only look like it."""
+    return [
+        f"{head}/{id_}",
+        f"{head}/{id_.upper()}",
+        f"{head}/{id_.lower()}",
+        f"{head}/{id_}?page=1&contract_id=x",
+        f"{head}/{id_}/",
+        f"{head}//{id_}",
+        f"{head}/{id_}/x",
+        f"{head}/{id_}%2F",
+        f"{head}/",
+        head,
+        *(f"{head}/{other}" for other in (UNKNOWN_ID, *MALFORMED_IDS)),
+    ]
+
+
+NOBODY = [
+    {"authorization": "Bearer e30.e30.e30"},
+    {"authorization": "Basic x"},
+    {"cookie": "refreshToken=e30.e30.e30"},
+    {"origin": "http://localhost:5173"},
+    {"content-type": "text/plain", "content-encoding": "gzip"},
+    {"accept-language": "ar"},
+]
+
+
+async def test_these_two_reads_are_straight(cast: Cast) -> None:
     straight_app: Any = cast.app.asgi_handler
     ways = straight_app._app if hasattr(straight_app, "_app") else straight_app
     assert isinstance(ways, Straight)
-    assert list(ways._routes) == [VIEW]
+    assert set(ways._routes) == {VIEW, CONTRACTS}
+
+
+async def test_a_contract_of_the_market_is_the_same_answer_to_everybody(
+    cast: Cast, long_way: Litestar
+) -> None:
     life = await Life.at(cast, "canceled")
-    paths = [
-        f"{VIEW}/{life.contract}",
-        f"{VIEW}/{life.contract.upper()}",
-        f"{VIEW}/{life.contract}?page=1&contract_id=x",
-        f"{VIEW}/{life.contract}/",
-        f"{VIEW}//{life.contract}",
-        f"{VIEW}/{life.contract}/x",
-        f"{VIEW}/{life.contract}%2F",
-        f"{VIEW}/",
-        VIEW,
-        *(f"{VIEW}/{id_}" for id_ in (UNKNOWN_ID, *MALFORMED_IDS)),
-    ]
+    paths = spellings(VIEW, life.contract)
     people = (cast.anybody, cast.alice, cast.bob, cast.mallory, cast.mallet, cast.olga)
-    callers = [dict(who.headers) for who in people]
-    callers += [
-        {"authorization": "Bearer e30.e30.e30"},
-        {"authorization": "Basic x"},
-        {"cookie": "refreshToken=e30.e30.e30"},
-        {"origin": "http://localhost:5173"},
-        {"content-type": "text/plain", "content-encoding": "gzip"},
-    ]
-    async with caller(cast.app) as one, caller(long_way) as other:
-        for path in paths:
-            for headers in callers:
-                for method in ("GET", "HEAD"):
-                    asked: dict[str, Any] = {"method": method, "url": path, "headers": headers}
-                    answers = await asyncio.gather(one.request(**asked), other.request(**asked))
-                    assert told(answers[0]) == told(answers[1]), f"{method} {path} {headers}"
-        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
-            asked = {"method": method, "url": paths[0]}
-            answers = await asyncio.gather(one.request(**asked), other.request(**asked))
-            assert told(answers[0]) == told(answers[1]), method
-        async with blocked(cast, cast.alice):
-            asked = {"method": "GET", "url": paths[0], "headers": dict(cast.alice.headers)}
-            answers = await asyncio.gather(one.request(**asked), other.request(**asked))
-            assert told(answers[0]) == told(answers[1])
-            assert answers[0].status_code == 403
+    for path in paths:
+        for headers in [dict(who.headers) for who in people] + NOBODY:
+            for method in ("GET", "HEAD"):
+                await same(cast.app, long_way, method=method, url=path, headers=headers)
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        await same(cast.app, long_way, method=method, url=paths[0])
+    headers = dict(cast.alice.headers)
+    async with blocked(cast, cast.alice):
+        answer = await same(cast.app, long_way, method="GET", url=paths[0], headers=headers)
+        assert answer.status_code == 403
+
+
+async def test_a_contract_of_a_partner_is_the_same_answer_to_everybody(
+    cast: Cast, long_way: Litestar, broker: Broker, rival: Broker
+) -> None:
+    deal = await Deal.at(broker, "paid")  # a contract that waits for money has a new link each time
+    paths = spellings(CONTRACTS, deal.number)
+    people = (broker.client, rival.client, cast.anybody, cast.alice, cast.olga)
+    headers_of = [dict(who.headers) for who in people] + NOBODY
+    headers_of.append({**broker.client.headers, "accept-language": "ar"})
+    statuses = set()
+    for path in paths:
+        for headers in headers_of:
+            for method in ("GET", "HEAD"):
+                asked = {"method": method, "url": path, "headers": headers}
+                statuses.add((await same(cast.app, long_way, **asked)).status_code)
+    assert statuses == {200, 400, 401, 404}
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        await same(cast.app, long_way, method=method, url=paths[0])
 
 
 async def test_a_mistake_of_ours_is_told_as_everywhere(

@@ -18,7 +18,7 @@ import httpx
 from earnest_client import contracts, webhooks
 from earnest_client.calls import Call, turned
 from earnest_client.conversation import Conversation, Desk, GetToken, Heard, Retries, Wait
-from earnest_client.documents import Entry, Page
+from earnest_client.pages import Entry, Page
 
 VERSION = "0.1.0"
 TIMEOUT_SECONDS = 30.0

@@ -4,43 +4,14 @@ Invariant: a struct names all that this version knows; what a later server adds 
 and a value that is new (a status, a type) is only another text.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol, TypeVar
 
 import msgspec
 
 
-class Entry(Protocol):
-    """Something in a list; `id` tells it from the others."""
-
-    @property
-    def id(self) -> object:
-        """Unique within the list."""
-
-
-AnEntry_co = TypeVar("AnEntry_co", bound=Entry, covariant=True)
-
-
 class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An answer, or a part of one."""
-
-
-class Page(Protocol[AnEntry_co]):
-    """A page of a list: `page` counts from 1."""
-
-    @property
-    def page(self) -> int:
-        """Which one it is."""
-
-    @property
-    def page_size(self) -> int:
-        """How many entries a full one has."""
-
-    @property
-    def entries(self) -> Sequence[AnEntry_co]:
-        """What is on it."""
 
 
 class Paged(Document, frozen=True, kw_only=True):
