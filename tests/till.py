@@ -35,6 +35,7 @@ from earnest.ledger.movements import Transfer, expand
 from earnest.ledger.proof import Proof, prove
 from earnest.ledger.settled import check_money
 from earnest.partner import documents
+from earnest.partner.charges import LineShown, charges
 from earnest.partner.documents import SettlementShown
 from earnest.store.partners import MONEY_MOVED, Brokered, Moved
 
@@ -288,18 +289,22 @@ class Till(msgspec.Struct):
     def _minor(self, major: Any) -> int:
         return int(major * 10 ** CURRENCIES[self.contract.currency].exponent)
 
+    @staticmethod
+    def _lines(told: Any) -> list[LineShown]:
+        return msgspec.json.decode(told, type=list[LineShown])
+
     def _lists_reconcile(self) -> None:
         """Milestones sum to the contract, line by line; a milestone's lines to its amount."""
         contract = self.contract
-        whole = documents.lines_of_contract(contract)
-        milestones = documents.milestones(contract)
-        for position, line in enumerate(whole):
+        told = charges(contract)
+        milestones = documents.milestones(contract, told.milestones)
+        for position, line in enumerate(self._lines(told.whole.lines)):
             if milestones:
-                parts = [one.pricing_line_items[position] for one in milestones]
+                parts = [self._lines(one.pricing_line_items)[position] for one in milestones]
                 assert sum(part.amount for part in parts) == line.amount
         for one, priced in zip(milestones, contract.terms.tranches, strict=False):
             assert self._minor(one.amount) == priced.charge_minor
-            base, *others = one.pricing_line_items
+            base, *others = self._lines(one.pricing_line_items)
             on_top = sum(
                 self._minor(line.amount)
                 for line, rule in zip(others, priced.lines, strict=False)

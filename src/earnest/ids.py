@@ -14,7 +14,7 @@ a lookup must always compare the whole id: `WHERE id = key AND public_id = given
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NewType
 
@@ -91,27 +91,29 @@ def partner_number(sequence: int, at: datetime) -> str:
     return f"CNT-{at:%y%m}-{100_000 + sequence * 41_227_717 % 99_900_000:08d}"
 
 
-_UUID_PART_MAX = (1 << 26) - 1
+# How a UUID ends, by its part: what precedes is the id's alone. No id has more parts.
+_LAST_DIGITS = [f"{part:06x}" for part in range(4096)]
 
 
-def uuid_of(of: PublicId, part: int = 0) -> str:
-    """`of`, or a `part` of it that has no id of its own, as a UUID (RFC 9562, version 8).
+def uuid_of(of: PublicId) -> str:
+    """`of` as a UUID (RFC 9562, version 8).
 
-    >>> uuid_of(PublicId("69f46b9000000004d2abcdef"), 3)
-    '69f46b90-0000-8000-934a-af37bc000003'
+    >>> uuid_of(PublicId("69f46b9000000004d2abcdef"))
+    '69f46b90-0000-8000-934a-af37bc000000'
     """
-    return uuids_of(of, part, 1)[0]
+    return uuids_of(of, (0,))[0]
 
 
-def uuids_of(of: PublicId, first: int, count: int) -> list[str]:
-    """`uuid_of` for parts in a row."""
-    if not 0 <= first <= first + count - 1 <= _UUID_PART_MAX:
-        raise ValueError(f"no such parts: {count} from {first}")
-    bits = int(of, 16) << 26
-    text = f"{bits >> 74:012x}8{(bits >> 62) & 0xFFF:03x}{0x8000 | (bits >> 48) & 0x3FFF:04x}"
-    head = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:]}-"
-    low = (bits & 0xFFFF_FFFF_FFFF) + first
-    return [f"{head}{low + number:012x}" for number in range(count)]
+def uuids_of(of: PublicId, parts: Sequence[int]) -> list[str]:
+    """UUIDs for `parts` of it that have no ids of their own; part 0 is itself.
+
+    >>> uuids_of(PublicId("69f46b9000000004d2abcdef"), (1, 3))
+    ['69f46b90-0000-8000-934a-af37bc000001', '69f46b90-0000-8000-934a-af37bc000003']
+    """
+    rest = int(of[15:], 16)  # 14 bits, and 22
+    head = f"{of[:8]}-{of[8:12]}-8{of[12:15]}-{0x8000 | rest >> 22:04x}-"
+    head += f"{(rest & 0x3FFFFF) << 2:06x}"
+    return [head + _LAST_DIGITS[part] for part in parts]
 
 
 def new_platform_ref(key: int, at: datetime) -> str:

@@ -164,12 +164,12 @@ class Contract(msgspec.Struct, frozen=True):
     @property
     def payable(self) -> bool:
         """Whether its buyer can pay now."""
-        return self.live and all(state is Money.UNFUNDED for state in self.tranches)
+        return self.live and self.tranches.count(Money.UNFUNDED) == len(self.tranches)
 
     @property
     def settled(self) -> bool:
         """Whether all money that arrived has gone where it belongs."""
-        return all(state in SETTLED for state in self.tranches)
+        return SETTLED.issuperset(self.tranches)
 
     @property
     def charge_minor(self) -> int:

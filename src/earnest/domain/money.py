@@ -56,6 +56,7 @@ CURRENCIES: dict[str, Currency] = {
     code: Currency(code, int(numeric), _EXPONENT_NOT_2.get(code, 2))
     for code, numeric in (pair.split(":") for pair in _NUMERIC.split())
 }
+_UNITS: tuple[int, ...] = tuple(10**exponent for exponent in range(5))
 CURRENCY_BY_NUMERIC: dict[int, Currency] = {c.numeric: c for c in CURRENCIES.values()}
 
 
@@ -105,8 +106,9 @@ def to_number(minor: int, of: Currency) -> int | Decimal:
     >>> to_number(100000, CURRENCIES["INR"]), to_number(68650, CURRENCIES["INR"])
     (1000, Decimal('686.5'))
     """
-    whole, rest = divmod(minor, 10**of.exponent)
-    return whole if rest == 0 else to_major(minor, of).normalize()
+    unit = _UNITS[of.exponent]
+    whole, rest = divmod(minor, unit)
+    return Decimal(minor) / unit if rest else whole
 
 
 def half_up(numerator: int, denominator: int) -> int:

@@ -107,7 +107,7 @@ class PricedTranche(msgspec.Struct, frozen=True):
         return sum(line.amount_minor for line in self.lines)
 
     def _paid_by(self, payer: Payer) -> int:
-        return sum(line.amount_minor for line in self.lines if line.payer is payer)
+        return sum([line.amount_minor for line in self.lines if line.payer is payer])
 
 
 class FeesExceedAmount(Refused):

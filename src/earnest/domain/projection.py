@@ -1,6 +1,6 @@
 """Projections: a contract's facets in the words of the two public APIs. Pure and total."""
 
-from earnest.domain.contract import Agreement, Contract, Dispute, Money, Work
+from earnest.domain.contract import HOLDING, Agreement, Contract, Dispute, Money, Work
 
 _ENDED = frozenset(
     {Agreement.REJECTED, Agreement.EXPIRED, Agreement.CANCELLED, Agreement.TERMINATED}
@@ -46,6 +46,7 @@ def escrow_status(contract: Contract) -> str:
     return "funded"
 
 
+_PARTNER_BEGUN = {Agreement.DRAFT: "draft", Agreement.PENDING: "pending"}
 _PARTNER_ENDED = {
     Agreement.REJECTED: "rejected",
     Agreement.EXPIRED: "expired",
@@ -64,7 +65,7 @@ def partner_status(contract: Contract) -> str:
     tranches = set(contract.tranches)
     if Money.REFUND_PENDING in tranches:
         return "refundInProgress"
-    if tranches & {Money.HELD, Money.RELEASE_REQUESTED}:
+    if not tranches.isdisjoint(HOLDING):
         return "dispute" if contract.dispute is Dispute.OPEN else "escrow"
     if contract.agreement in _PARTNER_ENDED and Money.REFUNDED not in tranches:
         return _PARTNER_ENDED[contract.agreement]
@@ -74,9 +75,9 @@ def partner_status(contract: Contract) -> str:
         if Money.RELEASED in tranches and contract.work is Work.COMPLETED:
             return "completed"
         return "refunded" if tranches & {Money.REFUNDED, Money.SPLIT} else "released"
-    return {Agreement.DRAFT: "draft", Agreement.PENDING: "pending"}.get(
-        contract.agreement, "accepted" if contract.work is Work.NOT_STARTED else "approved"
-    )
+    if contract.agreement in _PARTNER_BEGUN:
+        return _PARTNER_BEGUN[contract.agreement]
+    return "accepted" if contract.work is Work.NOT_STARTED else "approved"
 
 
 PARTNER_STATUSES = (

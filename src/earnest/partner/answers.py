@@ -1,6 +1,6 @@
 """What several routes of partners' contracts have in common: finding one, its link, showing it."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from earnest.actions.contracts import ContractNotFound
 from earnest.domain.party import Role
@@ -12,7 +12,7 @@ from earnest.store.accounts import require_active
 from earnest.store.idempotency import Reply
 from earnest.store.partners import Brokered, Wanted
 from earnest.web.auth import actor, only
-from earnest.web.links import LINK_SECONDS, LinkKind
+from earnest.web.links import LinkKind, ends_at
 from earnest.web.wire import instant
 
 PARTNER = only(Role.PARTNER)
@@ -41,7 +41,7 @@ def fresh_checkout(request: PartnerRequest, found: Brokered, now: datetime) -> C
     state = request.app.state
     token = state.links.issue(LinkKind.CHECKOUT, contract.business, contract.public_id, now)
     url = f"{state.settings.public_url.rstrip('/')}/checkout?token={token}"
-    return CheckoutShown(url, token, instant(now + timedelta(seconds=LINK_SECONDS)))
+    return CheckoutShown(url, token, instant(ends_at(now)))
 
 
 def show_reply(request: PartnerRequest, found: Brokered, now: datetime, message: str) -> Reply:

@@ -1,7 +1,6 @@
 """A contract as partners see it: the seed's sample key for key, then what its tables add (E1).
 
-Amounts are major units, and their bytes are those that JavaScript would write. Invariant: every
-list of charge lines reconciles: milestones sum to the contract, line by line.
+Invariant: amounts are major units, and their bytes are those that JavaScript would write.
 """
 
 from collections.abc import Iterator
@@ -10,25 +9,19 @@ from typing import Annotated, Any
 import msgspec
 
 from earnest.domain.contract import HOLDING, Contract, Money
-from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.party import Member
-from earnest.domain.pricing import ORDER as LINE_TYPES
-from earnest.domain.pricing import LineType, Payer, PricedTranche
+from earnest.domain.pricing import LineType
 from earnest.domain.projection import PARTNER_STATUSES, milestone_status, partner_status
 from earnest.domain.refund import Part
-from earnest.ids import uuid_of, uuids_of
+from earnest.ids import uuid_of
+from earnest.partner.charges import LineShown, Sheet, Uuid, charges
 from earnest.store.partners import Brokered, Listed, Moved
 from earnest.web.shapes import Instant, Major, one_of
 from earnest.web.wire import instant
 
 Status = Annotated[str, one_of(*PARTNER_STATUSES)]
 Number = Annotated[str, msgspec.Meta(pattern=r"\ACNT-[0-9]{4}-[0-9]{8}\Z")]
-Uuid = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
-NET = "netEscrowAmountToSeller"
-NET_ORDER = 6
-ORDER = {type_: number for number, type_ in enumerate(LINE_TYPES, start=1)}
 TAXES = (LineType.ESCROW_FEE_TAX, LineType.PLATFORM_FEE_TAX)
-_PARTS_PER_LIST = 32
 
 
 class PartyShown(msgspec.Struct, rename="camel"):
@@ -38,17 +31,6 @@ class PartyShown(msgspec.Struct, rename="camel"):
     first_name: str
     last_name: str
     phone_number: str
-
-
-class LineShown(msgspec.Struct, rename="camel"):
-    """One charge. `order` 6 is for information: what the seller gets of it all."""
-
-    line_type: str
-    role: str
-    amount: Major
-    description: None
-    order: int
-    id: Uuid
 
 
 class MilestoneShown(msgspec.Struct, rename="pascal"):
@@ -165,6 +147,7 @@ def shown(found: Brokered, checkout: CheckoutShown | None) -> ContractShown:
     """Everything about a contract."""
     contract = found.contract
     terms = contract.terms
+    priced = charges(contract)
     return ContractShown(
         contract_id=contract.number,
         reference=terms.reference,
@@ -178,12 +161,12 @@ def shown(found: Brokered, checkout: CheckoutShown | None) -> ContractShown:
         business_name=found.business.name,
         created_date=instant(contract.created_at),
         meta_data=metadata(contract),
-        milestones=milestones(contract),
-        pricing_line_items=lines_of_contract(contract),
+        milestones=milestones(contract, priced.milestones),
+        pricing_line_items=priced.whole.lines,
         transactions=list(transactions(found)),
         amount=contract.major(contract.amount_minor),
         updated_date=instant(contract.updated_at),
-        id=uuid_of(contract.public_id),
+        id=priced.id,
         checkout=checkout,
         settlement=settlement(found),
     )
@@ -192,6 +175,7 @@ def shown(found: Brokered, checkout: CheckoutShown | None) -> ContractShown:
 def made(found: Brokered, checkout: CheckoutShown) -> ContractMade:
     """What the one who created a contract is told."""
     contract = found.contract
+    priced = charges(contract)
     return ContractMade(
         contract_id=contract.number,
         status=partner_status(contract),
@@ -201,8 +185,8 @@ def made(found: Brokered, checkout: CheckoutShown) -> ContractMade:
         seller_party=party(found.seller),
         reference=contract.terms.reference,
         meta_data=metadata(contract),
-        milestones=milestones(contract),
-        pricing_line_items=lines_of_contract(contract),
+        milestones=milestones(contract, priced.milestones),
+        pricing_line_items=priced.whole.lines,
         created_date=instant(contract.created_at),
         checkout=checkout,
     )
@@ -240,43 +224,19 @@ def metadata(contract: Contract) -> MetaData | None:
     return None if given is None else MetaData(**given)
 
 
-def milestones(contract: Contract) -> list[MilestoneShown]:
-    """The milestones in their order."""
+def milestones(contract: Contract, sheets: list[Sheet]) -> list[MilestoneShown]:
+    """The milestones in their order, with the charges of each."""
     return [
         MilestoneShown(
             id=one.id,
             name=one.name,
             description=one.description,
             due_date=one.due_date,
-            amount=contract.major(contract.terms.tranches[index].charge_minor),
-            pricing_line_items=_lines(contract, (contract.terms.tranches[index],), index + 1),
+            amount=sheet.amount,
+            pricing_line_items=sheet.lines,
             status=milestone_status(contract, index),
         )
-        for index, one in enumerate(contract.terms.milestones)
-    ]
-
-
-def lines_of_contract(contract: Contract) -> list[LineShown]:
-    """The charge lines of the whole contract, which are the sums of its milestones'."""
-    return _lines(contract, contract.terms.tranches, 0)
-
-
-def _lines(contract: Contract, priced: tuple[PricedTranche, ...], at: int) -> list[LineShown]:
-    """The lines of these tranches together; `at` tells their ids from those of other lists."""
-    of = CURRENCIES[contract.currency]
-    columns = zip(*(one.lines for one in priced), strict=True)
-    charges = [
-        (line.type, line.role, sum(one.amount_minor for one in column), ORDER[line.type])
-        for column in columns
-        for line in column[:1]
-    ]
-    base = (LineType.CONTRACT_AMOUNT, Payer.BUYER, sum(one.base_minor for one in priced), 1)
-    net = (NET, Payer.SELLER, sum(one.net_minor for one in priced), NET_ORDER)
-    rows = [base, *charges, net]
-    ids = uuids_of(contract.public_id, at * _PARTS_PER_LIST + 1, len(rows))
-    return [
-        LineShown(type_, role, to_number(minor, of), None, order, id_)
-        for (type_, role, minor, order), id_ in zip(rows, ids, strict=True)
+        for index, (one, sheet) in enumerate(zip(contract.terms.milestones, sheets, strict=True))
     ]
 
 
@@ -324,6 +284,8 @@ def _went(contract: Contract, moved: Moved) -> Iterator[tuple[str, int, int]]:
 def settlement(found: Brokered) -> SettlementShown:
     """The sums over all tranches; what was settled by a refund is in that refund's parts."""
     contract = found.contract
+    if not contract.funded:
+        return SettlementShown(contract.currency, 0, 0, 0, 0, 0, 0)
     parts = {
         part.tranche: part
         for moved in found.moved
@@ -343,11 +305,14 @@ def settlement(found: Brokered) -> SettlementShown:
             lines = parts[index].lines
         elif state is Money.RELEASED:
             seller += priced.net_minor
-        taxes += sum(one.amount_minor for one in lines if one.type in TAXES)
-        fees += sum(one.amount_minor for one in lines if one.type not in TAXES)
+        for one in lines:
+            if one.type in TAXES:
+                taxes += one.amount_minor
+            else:
+                fees += one.amount_minor
     return SettlementShown(
         currency=contract.currency,
-        funded=contract.major(contract.charge_minor if contract.funded else 0),
+        funded=contract.major(contract.charge_minor),
         held=contract.major(held),
         released_to_seller=contract.major(seller),
         refunded_to_buyer=contract.major(buyer),

@@ -35,6 +35,7 @@ TOKEN_SECONDS = 24 * 3600
 CLOCK_LEEWAY_SECONDS = 5
 TOKEN_CHARACTERS_MAX = 2_048
 KNOWN_MAX = 2_048
+HEADERS_KNOWN_MAX = 64
 """Tokens that are remembered as verified, two kilobytes each."""
 KEYS_SECONDS = 300
 """For how long others may keep the published keys; a new one signs no earlier than a day on."""
@@ -159,6 +160,7 @@ def _header(kid: str, typ: str) -> str:
     return encode(msgspec.json.encode({"alg": "RS256", "kid": kid, "typ": typ}))
 
 
+@functools.lru_cache(maxsize=HEADERS_KNOWN_MAX)
 def _kid_of(header: str) -> str:
     """The key that an access token's header names. Raises InvalidToken for any other header."""
     try:

@@ -22,7 +22,7 @@ from earnest.store.idempotency import Reply
 from earnest.store.kyc import Known
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.idempotency import carry_out, keyed, once, respond
-from earnest.web.links import LinkKind
+from earnest.web.links import LinkKind, ends_at
 from earnest.web.wire import instant
 
 CREATED = "User created successfully."
@@ -159,7 +159,7 @@ def page_of(request: PartnerRequest, member: Member, now: datetime) -> Page:
     state = request.app.state
     token = state.links.issue(LinkKind.ONBOARDING, member.business, member.public_id, now)
     url = f"{state.settings.public_url.rstrip('/')}/onboarding?token={token}"
-    return Page(url, token, instant(state.links.expires_at(token)))
+    return Page(url, token, instant(ends_at(now)))
 
 
 router = Router(
