@@ -49,7 +49,7 @@ lint: setup ## format, lint, types, SQL
 
 check: lint test ## what CI runs: lint, then test
 
-bench: setup ## measure against pgbench: make bench QUICK=1 takes two minutes
+bench: setup ## measure against pgbench: make bench QUICK=1 takes three minutes
 	QUICK=$(QUICK) $(PY) -m bench
 
 nightly: setup ## the tests with ten times the random runs

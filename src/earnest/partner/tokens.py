@@ -7,7 +7,6 @@ token says where to get a key. Invariant: a token that `read` names somebody by 
 to that client, less than a day ago; whether the client is still let in is for the database.
 """
 
-import functools
 import re
 import secrets
 import time
@@ -35,7 +34,6 @@ TOKEN_SECONDS = 24 * 3600
 CLOCK_LEEWAY_SECONDS = 5
 TOKEN_CHARACTERS_MAX = 2_048
 KNOWN_MAX = 2_048
-HEADERS_KNOWN_MAX = 64
 """Tokens that are remembered as verified, two kilobytes each."""
 KEYS_SECONDS = 300
 """For how long others may keep the published keys; a new one signs no earlier than a day on."""
@@ -56,6 +54,14 @@ class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generation: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """A token that the key `kid` has signed, and whom it names while it lasts."""
+
+    kid: str
+    claims: Claims
+    actor: Actor
+
+
 class PartnerTokens:
     """Issues and verifies tokens; `public_url` is who we are to others."""
 
@@ -63,7 +69,7 @@ class PartnerTokens:
         self.keys = SigningKeys(pool, sealer)
         self._issuer = public_url.rstrip("/")
         # A token comes again and again: what cannot change about it is verified once.
-        self._known = functools.lru_cache(maxsize=KNOWN_MAX)(self._verify)
+        self._known: dict[str, _Known] = {}
 
     async def issue(self, client: Client) -> str:
         """A token for `client`, good from now on while that generation of its tokens lasts."""
@@ -95,15 +101,26 @@ class PartnerTokens:
         """The client that this token names; InvalidToken for one that is not good."""
         if len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
             raise InvalidToken
+        known = self._known.get(token)
+        kid = known.kid if known else _kid_of(token.partition(".")[0])
         # The key is asked for each time: it may have expired since the token was verified.
-        key = await self.keys.find(_kid_of(token.partition(".")[0]))
+        key = await self.keys.find(kid)
         if key is None:
             raise InvalidToken
-        claims = self._known(token, key)
+        if known is None:
+            known = self._remember(token, key)
         now = time.time()
-        if claims.iat > now + CLOCK_LEEWAY_SECONDS or claims.exp <= now:
+        if known.claims.iat > now + CLOCK_LEEWAY_SECONDS or known.claims.exp <= now:
             raise InvalidToken
-        return Actor(Role.PARTNER, claims.business, PublicId(""), claims.generation)
+        return known.actor
+
+    def _remember(self, token: str, key: SigningKey) -> "_Known":
+        claims = self._verify(token, key)
+        actor = Actor(Role.PARTNER, claims.business, PublicId(""), claims.generation)
+        known = self._known[token] = _Known(key.kid, claims, actor)
+        if len(self._known) > KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+        return known
 
     def _verify(self, token: str, key: SigningKey) -> Claims:
         """The claims of a token that `key` has signed, whatever the time is; else InvalidToken."""
@@ -160,7 +177,6 @@ def _header(kid: str, typ: str) -> str:
     return encode(msgspec.json.encode({"alg": "RS256", "kid": kid, "typ": typ}))
 
 
-@functools.lru_cache(maxsize=HEADERS_KNOWN_MAX)
 def _kid_of(header: str) -> str:
     """The key that an access token's header names. Raises InvalidToken for any other header."""
     try:
