@@ -1,0 +1,196 @@
+"""What Stripe's double remembers: objects, who owns them, money moved, events told.
+
+An **object** is what Stripe would answer with, as a dict; its **owner** is a connected account, or
+None for the platform itself. A **balance transaction** is written for everything that moves money.
+Invariant: a balance is the sum of its balance transactions, there is no other memory of it.
+"""
+
+import copy
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from stripe_wire import Object, Refused, missing
+
+API_VERSION = "2026-01-28.clover"
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A request that was understood: the ids of its path, its parameters, who it is about."""
+
+    ids: tuple[str, ...]
+    params: Object
+    account: str | None
+    path: str
+
+
+class Books:
+    """All objects by id, in the order of their birth.
+
+    `fee_bps` and `fee_minor` are what Stripe keeps of a charge; `settles_after_seconds` is how long
+    a charge is pending before it is available; `refund_status` is what new refunds are; `lines` and
+    `intent_data` belong to sessions, by their id; `clock` says the time in Unix seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.objects: dict[str, Object] = {}
+        self.events: list[Object] = []
+        self.fee_bps, self.fee_minor, self.settles_after_seconds = 290, 30, 0
+        self.refund_status = "succeeded"
+        self.lines: dict[str, list[Object]] = {}
+        self.intent_data: dict[str, Object] = {}
+        self._owners: dict[str, str | None] = {}
+        self._numbers = itertools.count(1)
+
+    @property
+    def now(self) -> int:
+        return int(self.clock())
+
+    def number(self, prefix: str) -> str:
+        """An id that was not there before, and is greater than all before."""
+        return f"{prefix}_{next(self._numbers):016d}"
+
+    def add(self, prefix: str, kind: str, owner: str | None = None, **fields: Any) -> Object:
+        """A new object of this kind."""
+        id_ = self.number(prefix)
+        new = {"id": id_, "object": kind, "created": self.now, "livemode": False} | fields
+        self.objects[id_] = new
+        self._owners[id_] = owner
+        return new
+
+    def find(self, kind: str, id_: str, owner: str | None = None, param: str = "id") -> Object:
+        """The object itself, to be changed in place. Refused when the owner has none such."""
+        found = self.objects.get(id_)
+        if found is None or found["object"] != kind or self._owners[id_] != owner:
+            raise missing(kind, id_, param)
+        return found
+
+    def of(self, kind: str, owner: str | None = None) -> list[Object]:
+        """Everything of a kind that this owner has, oldest first."""
+        return [
+            each
+            for each in self.objects.values()
+            if each["object"] == kind and self._owners[each["id"]] == owner
+        ]
+
+    def tell(self, type_: str, subject: Object, owner: str | None = None) -> Object:
+        """An event about the object as it is now."""
+        event: Object = {
+            "id": self.number("evt"),
+            "object": "event",
+            "api_version": API_VERSION,
+            "created": self.now,
+            "data": {"object": copy.deepcopy(subject)},
+            "livemode": False,
+            "pending_webhooks": 1,
+            "request": {"id": None, "idempotency_key": None},
+            "type": type_,
+        }
+        if owner is not None:
+            event["account"] = owner
+        self.events.append(event)
+        return event
+
+    # -- money ------------------------------------------------------------------------------
+
+    def book(
+        self,
+        type_: str,
+        amount: int,
+        currency: str,
+        source: str,
+        *,
+        fee: int = 0,
+        owner: str | None = None,
+        category: str | None = None,
+        settles_after_seconds: int = 0,
+    ) -> str:
+        """Move `amount` less `fee` on the owner's balance; the id of the balance transaction."""
+        available_on = self.now + settles_after_seconds
+        fees = [{"amount": fee, "currency": currency, "type": "stripe_fee", "description": "Fees"}]
+        return str(
+            self.add(
+                "txn",
+                "balance_transaction",
+                owner,
+                amount=amount,
+                available_on=available_on,
+                currency=currency,
+                description=None,
+                exchange_rate=None,
+                fee=fee,
+                fee_details=[each | {"application": None} for each in fees if fee],
+                net=amount - fee,
+                reporting_category=category or type_,
+                source=source,
+                status="pending" if available_on > self.now else "available",
+                type=type_,
+            )["id"]
+        )
+
+    def balance(self, currency: str, owner: str | None = None, *, pending: bool = False) -> int:
+        """What is available of a currency; or what is still pending."""
+        rows = self.of("balance_transaction", owner)
+        return sum(
+            row["net"]
+            for row in rows
+            if row["currency"] == currency and (row["available_on"] > self.now) is pending
+        )
+
+    # -- answers ----------------------------------------------------------------------------
+
+    def page(self, rows: list[Object], call: Call) -> Object:
+        """`rows`, given oldest first, as Stripe lists them: newest first, a page at a time."""
+        params = call.params
+        rows = [row for row in reversed(rows) if self._created_within(row, params.get("created"))]
+        limit = params.get("limit", 10)
+        if not 1 <= limit <= 100:
+            raise Refused("limit is from 1 to 100.", param="limit")
+        if (after := params.get("starting_after")) is not None:
+            rows = rows[_index(rows, after, "starting_after") + 1 :]
+        if (before := params.get("ending_before")) is not None:
+            kept = rows[: _index(rows, before, "ending_before")]
+            data, more = kept[-limit:], len(kept) > limit
+        else:
+            data, more = rows[:limit], len(rows) > limit
+        return {"object": "list", "data": data, "has_more": more, "url": call.path}
+
+    def _created_within(self, row: Object, wanted: int | Object | None) -> bool:
+        if wanted is None:
+            return True
+        created: int = row["created"]
+        if isinstance(wanted, int):
+            return created == wanted
+        least = max(wanted.get("gte", 0), wanted.get("gt", -1) + 1)
+        most = min(wanted.get("lte", created), wanted.get("lt", created + 1) - 1)
+        return bool(least <= created <= most)
+
+    def expanded(self, answer: Object, paths: list[str]) -> Object:
+        """A copy of the answer in which these fields hold objects instead of their ids."""
+        answer = copy.deepcopy(answer)
+        for path in paths:
+            for row in answer["data"] if path.startswith("data.") else [answer]:
+                self._expand(row, path.removeprefix("data."), path)
+        return answer
+
+    def _expand(self, row: Object, path: str, full: str) -> None:
+        name, _, rest = path.partition(".")
+        if name not in row or not isinstance(row[name], str | dict | None):
+            raise Refused(f"{full} cannot be expanded.", param="expand[0]")
+        if isinstance(row[name], str):
+            if row[name] not in self.objects:
+                raise Refused(f"{full} cannot be expanded.", param="expand[0]")
+            row[name] = copy.deepcopy(self.objects[row[name]])
+        if rest and row[name] is not None:
+            self._expand(row[name], rest, full)
+
+
+def _index(rows: list[Object], id_: str, param: str) -> int:
+    for n, row in enumerate(rows):
+        if row["id"] == id_:
+            return n
+    raise missing("object", id_, param)
