@@ -8,14 +8,24 @@ Invariant: a balance is the sum of its balance transactions, there is no other m
 import copy
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import stripe
 
 from stripe_wire import Object, Refused, missing
 
-API_VERSION = "2026-01-28.clover"
+# What a type of balance transaction is called in Stripe's reports, where that is another word.
+CATEGORIES = {
+    "payment": "charge",
+    "payment_refund": "refund",
+    "payout_cancel": "payout_reversal",
+    "payout_failure": "payout_reversal",
+    "stripe_fee": "fee",
+    "transfer_refund": "transfer_reversal",
+}
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -44,6 +54,8 @@ class Books:
         self.lines: dict[str, list[Object]] = {}
         self.intent_data: dict[str, Object] = {}
         self._owners: dict[str, str | None] = {}
+        self._kinds: dict[str, dict[str, Object]] = defaultdict(dict)
+        self._pending: list[Object] = []
         self._numbers = itertools.count(1)
 
     @property
@@ -58,7 +70,7 @@ class Books:
         """A new object of this kind."""
         id_ = self.number(prefix)
         new = {"id": id_, "object": kind, "created": self.now, "livemode": False} | fields
-        self.objects[id_] = new
+        self.objects[id_] = self._kinds[kind][id_] = new
         self._owners[id_] = owner
         return new
 
@@ -69,12 +81,19 @@ class Books:
             raise missing(kind, id_, param)
         return found
 
-    def of(self, kind: str, owner: str | None = None) -> list[Object]:
-        """Everything of a kind that this owner has, oldest first."""
+    def owner(self, of: Object) -> str | None:
+        return self._owners[of["id"]]
+
+    def all(self, kind: str) -> dict[str, Object]:
+        """Everything of a kind by its id, oldest first, whoever owns it."""
+        return self._kinds[kind]
+
+    def of(self, kind: str, owner: str | None = None, **wanted: Any) -> list[Object]:
+        """What this owner has of a kind, oldest first, where these fields are as wanted."""
         return [
             each
-            for each in self.objects.values()
-            if each["object"] == kind and self._owners[each["id"]] == owner
+            for each in self._kinds[kind].values()
+            if self._owners[each["id"]] == owner and wanted.items() <= each.items()
         ]
 
     def tell(self, type_: str, subject: Object, owner: str | None = None) -> Object:
@@ -82,7 +101,7 @@ class Books:
         event: Object = {
             "id": self.number("evt"),
             "object": "event",
-            "api_version": API_VERSION,
+            "api_version": stripe.api_version,
             "created": self.now,
             "data": {"object": copy.deepcopy(subject)},
             "livemode": False,
@@ -102,44 +121,51 @@ class Books:
         type_: str,
         amount: int,
         currency: str,
-        source: str,
+        source: str | None,
         *,
         fee: int = 0,
         owner: str | None = None,
-        category: str | None = None,
-        settles_after_seconds: int = 0,
+        available_on: int | None = None,
     ) -> str:
         """Move `amount` less `fee` on the owner's balance; the id of the balance transaction."""
-        available_on = self.now + settles_after_seconds
-        fees = [{"amount": fee, "currency": currency, "type": "stripe_fee", "description": "Fees"}]
-        return str(
-            self.add(
-                "txn",
-                "balance_transaction",
-                owner,
-                amount=amount,
-                available_on=available_on,
-                currency=currency,
-                description=None,
-                exchange_rate=None,
-                fee=fee,
-                fee_details=[each | {"application": None} for each in fees if fee],
-                net=amount - fee,
-                reporting_category=category or type_,
-                source=source,
-                status="pending" if available_on > self.now else "available",
-                type=type_,
-            )["id"]
+        fees = [{"amount": fee, "application": None, "currency": currency, "type": "stripe_fee"}]
+        row = self.add(
+            "txn",
+            "balance_transaction",
+            owner,
+            amount=amount,
+            available_on=self.now if available_on is None else available_on,
+            balance_type="payments",
+            currency=currency,
+            description=None,
+            exchange_rate=None,
+            fee=fee,
+            fee_details=[each for each in fees if fee],
+            net=amount - fee,
+            reporting_category=CATEGORIES.get(type_, type_),
+            source=source,
+            status="pending",
+            type=type_,
         )
+        self._pending.append(row)
+        self.pass_time()
+        return str(row["id"])
 
-    def balance(self, currency: str, owner: str | None = None, *, pending: bool = False) -> int:
-        """What is available of a currency; or what is still pending."""
-        rows = self.of("balance_transaction", owner)
-        return sum(
-            row["net"]
-            for row in rows
-            if row["currency"] == currency and (row["available_on"] > self.now) is pending
-        )
+    def pass_time(self) -> None:
+        """What was pending until now is available from now on."""
+        due = [row for row in self._pending if row["available_on"] <= self.now]
+        self._pending = [row for row in self._pending if row["available_on"] > self.now]
+        for row in due:
+            row["status"] = "available"
+
+    def balance(self, status: str, owner: str | None = None) -> dict[str, int]:
+        """What is "available", or "pending", of each currency that ever moved."""
+        self.pass_time()
+        sums: dict[str, int] = {}
+        for row in self.of("balance_transaction", owner):
+            counted = row["net"] if row["status"] == status else 0
+            sums[row["currency"]] = sums.get(row["currency"], 0) + counted
+        return sums
 
     # -- answers ----------------------------------------------------------------------------
 

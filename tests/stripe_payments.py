@@ -10,7 +10,7 @@ from stripe_wire import Object, Refused
 
 SESSION_SECONDS_MIN, SESSION_SECONDS_MAX = 30 * 60, 24 * 60 * 60
 AMOUNT_MAX = 99_999_999_999
-# Stripe takes these with two or three decimals, and refuses what cannot be paid in cash.
+# Stripe takes these with two or three decimals, and the last ones must be 0.
 MULTIPLES = {"isk": 100, "ugx": 100} | dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 10)
 NEVER_REFUNDED = {"failed", "canceled"}
 
@@ -95,15 +95,22 @@ def _line(books: Books, line: Object, param: str) -> Object:
 
 
 def find_session(books: Books, call: Call) -> Object:
-    return books.find("checkout.session", call.ids[0], call.account)
+    session = books.find("checkout.session", call.ids[0], call.account)
+    lapse(books, session)
+    return session
+
+
+def lapse(books: Books, session: Object) -> None:
+    """Nobody can pay on a page after its time."""
+    if session["status"] == "open" and session["expires_at"] <= books.now:
+        expire(books, session)
 
 
 def list_sessions(books: Books, call: Call) -> Object:
     wanted = {
         name: call.params[name] for name in ("payment_intent", "status") if name in call.params
     }
-    rows = books.of("checkout.session", call.account)
-    return books.page([row for row in rows if wanted.items() <= row.items()], call)
+    return books.page(books.of("checkout.session", call.account, **wanted), call)
 
 
 def list_lines(books: Books, call: Call) -> Object:
@@ -146,9 +153,13 @@ def attempt(books: Books, session: Object, status: str) -> Object:
             payment_method_types=["card"],
         )
         session["payment_intent"] = intent["id"]
-    intent = books.objects[session["payment_intent"]]
+    intent = intent_of(books, session)
     intent |= {"status": status, "amount": session["amount_total"], "currency": session["currency"]}
     return intent
+
+
+def intent_of(books: Books, session: Object) -> Object:
+    return books.all("payment_intent")[session["payment_intent"]]
 
 
 def complete(books: Books, session: Object) -> None:
@@ -185,7 +196,7 @@ def capture(books: Books, session: Object) -> None:
         currency,
         charge["id"],
         fee=amount * books.fee_bps // 10_000 + books.fee_minor,
-        settles_after_seconds=books.settles_after_seconds,
+        available_on=books.now + books.settles_after_seconds,
     )
     intent |= {"amount_received": amount, "latest_charge": charge["id"], "last_payment_error": None}
     session |= {"status": "complete", "url": None, "payment_status": "paid"}
@@ -260,6 +271,7 @@ def settle_refund(books: Books, refund: Object, status: str) -> None:
         raise ValueError(f"a refund that is {refund['status']} does not become {status}")
     refund["status"] = status
     books.tell("refund.updated", refund)
+    books.tell("charge.refund.updated", refund)
     if status == "failed":
         _give_back(books, refund)
 
@@ -286,19 +298,4 @@ def list_refunds(books: Books, call: Call) -> Object:
     wanted = {
         name: call.params[name] for name in ("payment_intent", "charge") if name in call.params
     }
-    rows = books.of("refund", call.account)
-    return books.page([row for row in rows if wanted.items() <= row.items()], call)
-
-
-def find_account(books: Books, call: Call) -> Object:
-    """The platform itself, or the connected account that a request is about."""
-    if call.account is not None:
-        return books.find("account", call.account)
-    return {
-        "id": "acct_platform",
-        "object": "account",
-        "charges_enabled": True,
-        "payouts_enabled": True,
-        "country": "US",
-        "default_currency": "usd",
-    }
+    return books.page(books.of("refund", call.account, **wanted), call)

@@ -134,7 +134,11 @@ def parameters(form: str, known: type, spoken: frozenset[str]) -> Object:
 
 def _nested(form: str) -> Object:
     tree: Object = {}
-    for name, value in urllib.parse.parse_qsl(form, keep_blank_values=True, strict_parsing=True):
+    try:
+        pairs = urllib.parse.parse_qsl(form, keep_blank_values=True, strict_parsing=True)
+    except ValueError as error:
+        raise Refused("This is no form.") from error
+    for name, value in pairs:
         if not _NAME.fullmatch(name):
             raise Refused(f"{name!r} is no name.", code="parameter_unknown", param=name)
         *outer, last = [part.rstrip("]") for part in name.split("[")]
