@@ -44,8 +44,8 @@ class Reluctant(msgspec.Struct):
             await self.behind.create_refund(request)
         raise word
 
-    async def find_refund(self, idempotency_key: str) -> ProviderRefund | None:
-        return await self.behind.find_refund(idempotency_key)
+    async def find_refund(self, request: RefundRequest) -> ProviderRefund | None:
+        return await self.behind.find_refund(request)
 
     async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
         return await self.behind.create_checkout(request)
@@ -55,6 +55,9 @@ class Reluctant(msgspec.Struct):
 
     async def expire_checkout(self, session_id: str) -> None:
         await self.behind.expire_checkout(session_id)
+
+    async def close(self) -> None:
+        await self.behind.close()
 
 
 def reluctant(app: Litestar, *words: Word, deaf: bool = False) -> Reluctant:

@@ -88,6 +88,17 @@ def test_it_finds_fault_with_settings(other: dict[str, str], name: str, severity
     assert set(settings(**other)) <= allowed | ({"sandbox"} if "env" in other else set())
 
 
+STRIPE = {"provider": "stripe", "stripe_webhook_secret": "whsec_geheim"}
+
+
+def test_it_wants_real_money_in_production() -> None:
+    assert settings(**STRIPE, stripe_secret_key="sk_live_geheim") == {}
+    for key in ("sk_test_geheim", "rk_test_geheim"):
+        assert settings(**STRIPE, stripe_secret_key=key) == {"stripe_test_key": "warning"}
+    tried = {"env": "sandbox", "stripe_secret_key": "sk_test_geheim", **ON_LOOPBACK}
+    assert settings(**STRIPE, **tried) == {"sandbox": "note"}
+
+
 def test_it_has_nothing_against_ordinary_proxies() -> None:
     assert set(settings(trusted_proxies="10.0.0.0/8,172.16.0.0/12,203.0.113.7")) == {"provider"}
 

@@ -64,6 +64,18 @@ def test_the_command_line_is_above_the_environment() -> None:
         ({"EARNEST_ENV": "production"}, "EARNEST_SECRET_KEY: production needs at least 32 bytes"),
         ({"EARNEST_SECRET_KEY": "geheim"}, "EARNEST_SECRET_KEY: has 6 bytes, needs at least 32"),
         ({"EARNEST_PROVIDER": "stripe"}, "EARNEST_STRIPE_SECRET_KEY: is needed"),
+        ({"EARNEST_STRIPE_SECRET_KEY": "pk_test_geheim"}, "EARNEST_STRIPE_SECRET_KEY: expected a"),
+        ({"EARNEST_STRIPE_SECRET_KEY": "sk_live_geheim"}, "EARNEST_STRIPE_SECRET_KEY: is a live"),
+        ({"EARNEST_STRIPE_SECRET_KEY": "rk_live_geheim"}, "EARNEST_STRIPE_SECRET_KEY: is a live"),
+        ({"EARNEST_STRIPE_API_BASE": "ftp://a:geheim@b"}, "EARNEST_STRIPE_API_BASE: expected a"),
+        (
+            {
+                "EARNEST_ENV": "production",
+                "EARNEST_SECRET_KEY": KEY,
+                "EARNEST_STRIPE_API_BASE": "http://127.0.0.1:12111",
+            },
+            "EARNEST_STRIPE_API_BASE: needs https",
+        ),
         (
             {"EARNEST_PROVIDER": "stripe", "EARNEST_STRIPE_SECRET_KEY": "sk_test_geheim"},
             "EARNEST_STRIPE_WEBHOOK_SECRET: is needed",
@@ -86,6 +98,20 @@ def test_it_names_the_variable_and_what_was_expected(environ: dict[str, str], me
     with pytest.raises(BadSetting, match=message) as refusal:
         read_settings(environ)
     assert "geheim" not in str(refusal.value), "a refusal is logged: it repeats no secret"
+
+
+def test_it_takes_stripes_keys_and_several_secrets_of_its_webhook() -> None:
+    environ = {
+        "EARNEST_ENV": "production",
+        "EARNEST_SECRET_KEY": KEY,
+        "EARNEST_PROVIDER": "stripe",
+        "EARNEST_STRIPE_WEBHOOK_SECRET": "whsec_new, whsec_old",
+        "EARNEST_STRIPE_API_BASE": "https://stripe.example.com",
+    }
+    for key in ("sk_live_1", "rk_live_1", "sk_test_1", "rk_test_1"):
+        settings = read_settings(environ | {"EARNEST_STRIPE_SECRET_KEY": key})
+        assert settings.stripe_secret_key == key
+        assert settings.stripe_webhook_secret == ("whsec_new", "whsec_old")
 
 
 def test_it_makes_a_secret_key_once_and_keeps_it_to_itself(tmp_path: Path) -> None:

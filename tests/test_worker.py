@@ -51,7 +51,7 @@ async def working(settings: Settings, workers: int = 1) -> AsyncIterator[None]:
         stopping.set()
         await asyncio.gather(*running)
         for core in cores:
-            await core.provider.close()  # type: ignore[attr-defined]
+            await core.provider.close()
             await core.pool.close()
 
 

@@ -146,6 +146,7 @@ def a_request(**changes: Any) -> CheckoutRequest:
         metadata={"jobId": "66aa00000000000000000a01", "note": "₹"},
         success_url="https://shop.example/paid?session={CHECKOUT_SESSION_ID}",
         cancel_url="https://shop.example/jobs?cancelled=true",
+        asked_at=NOON,
         expires_in_seconds=3600,
     )
     return msgspec.structs.replace(request, **changes)

@@ -38,10 +38,12 @@ from earnest.partner import envelope, token, trail, webhook_history, webhooks
 from earnest.partner import money as partner_money
 from earnest.partner import users as partner_users
 from earnest.partner.tokens import PartnerTokens, jwks
+from earnest.providers.base import Provider
 from earnest.providers.kyc import SandboxKyc
 from earnest.providers.sandbox import SandboxProvider
+from earnest.providers.stripe import StripeProvider
 from earnest.sealing import Sealer
-from earnest.settings import BadSetting, Settings
+from earnest.settings import STRIPE_LIVE_KEYS, Settings
 from earnest.store import clock, mail
 from earnest.store.commit import Door
 from earnest.store.contracts import Loads
@@ -61,8 +63,8 @@ from earnest.web.straight import Straight
 from earnest.web.tokens import REFRESH_SECONDS, Tokens
 from earnest.web.wire import WireResponse
 
-SANDBOX_ACCOUNT = 1
-"""The row of table provider_account."""
+SANDBOX_ACCOUNT, STRIPE_TEST_ACCOUNT, STRIPE_LIVE_ACCOUNT = 1, 2, 3
+"""The rows of table provider_account."""
 
 FORMS = (
     ("/apps/", envelope.refuse),
@@ -89,8 +91,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         finally:
             await core.door.drain()
             passwords.close()
-            if isinstance(core.provider, SandboxProvider):
-                await core.provider.close()
+            await core.provider.close()
             await pool.close()
 
     handlers: list[ControllerRouterHandler] = [
@@ -165,21 +166,12 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
 def build_core(settings: Settings, pool: Pool, metrics: Metrics | None = None) -> Core:
     """What actions work with, for the faces and for a worker process alike."""
     metrics = metrics or Metrics()
-    if settings.provider != "sandbox":
-        raise BadSetting("EARNEST_PROVIDER", "this version of Earnest has the sandbox only")
-
-    async def now() -> datetime:
-        async with pool.connection() as conn:
-            return await clock.now(conn)
-
-    public_url = settings.public_url.rstrip("/")
-    provider = SandboxProvider(
-        pool,
-        webhook_secret=sandbox_webhook_secret(settings),
-        webhook_url=f"{public_url}/webhook",
-        public_url=public_url,
-        clock=now,
-    )
+    if settings.provider == "stripe":
+        livemode = settings.stripe_secret_key.startswith(STRIPE_LIVE_KEYS)
+        account = STRIPE_LIVE_ACCOUNT if livemode else STRIPE_TEST_ACCOUNT
+        provider: Provider = _stripe(settings, pool, livemode=livemode)
+    else:
+        provider, account, livemode = _sandbox(settings, pool), SANDBOX_ACCOUNT, False
     return Core(
         pool=pool,
         door=Door(pool, observe=metrics.batch),
@@ -187,21 +179,55 @@ def build_core(settings: Settings, pool: Pool, metrics: Metrics | None = None) -
         partner_loads=PartnerLoads(pool),
         keys=Keys(pool),
         provider=provider,
-        provider_name="sandbox",
-        provider_account=SANDBOX_ACCOUNT,
-        livemode=False,
+        provider_name=settings.provider,
+        provider_account=account,
+        livemode=livemode,
         sealer=Sealer(derive_key(settings.secret_key, "sealing")),
     )
 
 
-def sandbox_webhook_secret(settings: Settings) -> str:
-    """What the sandbox provider signs its events with, and the webhook verifies.
+def _sandbox(settings: Settings, pool: Pool) -> SandboxProvider:
+    async def now() -> datetime:
+        async with pool.connection() as conn:
+            return await clock.now(conn)
 
-    EARNEST_STRIPE_WEBHOOK_SECRET where it is set, so that others can play the provider too.
+    public_url = settings.public_url.rstrip("/")
+    return SandboxProvider(
+        pool,
+        webhook_secret=sandbox_webhook_secret(settings),
+        webhook_url=f"{public_url}/webhook",
+        public_url=public_url,
+        clock=now,
+    )
+
+
+def _stripe(settings: Settings, pool: Pool, *, livemode: bool) -> StripeProvider:
+    async def clock_ahead_seconds() -> int:
+        async with pool.connection() as conn:
+            return await clock.offset_seconds(conn)
+
+    return StripeProvider(
+        settings.stripe_secret_key,
+        livemode=livemode,
+        clock_ahead_seconds=clock_ahead_seconds,
+        api_base=settings.stripe_api_base,
+    )
+
+
+def webhook_secrets(settings: Settings) -> tuple[str, ...]:
+    """Those that the webhook takes a signature under.
+
+    EARNEST_STRIPE_WEBHOOK_SECRET where it is set, with the sandbox too, so that others can play
+    the provider.
     """
     if settings.stripe_webhook_secret:
         return settings.stripe_webhook_secret
-    return f"whsec_{derive_key(settings.secret_key, 'sandbox-webhook').hex()}"
+    return (f"whsec_{derive_key(settings.secret_key, 'sandbox-webhook').hex()}",)
+
+
+def sandbox_webhook_secret(settings: Settings) -> str:
+    """What the sandbox provider signs its events with, and the webhook verifies."""
+    return webhook_secrets(settings)[0]
 
 
 def build_desk(settings: Settings, core: Core, limits: Limits) -> Desk:
@@ -236,7 +262,7 @@ def _state(settings: Settings, core: Core, passwords: Passwords, metrics: Metric
             "links": links,
             "session_behind": partial(session_behind, core, links, settings.public_url),
             "forms": FORMS,
-            "webhook_secrets": (sandbox_webhook_secret(settings),),
+            "webhook_secrets": webhook_secrets(settings),
             "passwords": passwords,
             "code_key": code_key,
             "gate": Gate(core.pool, passwords, limits, code_key),

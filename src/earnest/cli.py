@@ -170,11 +170,14 @@ def create(
 def verify(*, data: Data = None, as_json: AsJson = False) -> None:
     """Check every invariant of the books; exit 1 and name the first row that breaks one."""
     from earnest.database import opened
+    from earnest.providers.base import amount_minor_of
     from earnest.store import verify as books
 
     with opened(settings_of(data), say, create=False, migrated=False) as database, _bar() as bar:
         url = database.settings.database_url
-        report = asyncio.run(books.verify(url, lambda at: bar(at.what, at.done, at.total)))
+        report = asyncio.run(
+            books.verify(url, lambda at: bar(at.what, at.done, at.total), minor_of=amount_minor_of)
+        )
     answer(report.as_json(), as_json, report.lines())
     sys.exit(1 if report.violation else 0)
 

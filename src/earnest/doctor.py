@@ -30,7 +30,7 @@ from earnest.diagnosis import (
     warning,
 )
 from earnest.serving import OTHER_FILES_MAX
-from earnest.settings import Settings
+from earnest.settings import STRIPE_TEST_KEYS, Settings
 from earnest.store.checkup import check_up
 from earnest.store.db import CONNECT_SECONDS_MAX, UNREACHABLE, DatabaseRefused
 from earnest.store.migrate import pending_migrations
@@ -145,6 +145,12 @@ def _of_production(settings: Settings, *, is_https: bool, is_local: bool) -> Ite
             "provider",
             "EARNEST_PROVIDER is sandbox: no payment is of real money.",
             "Take no real orders with this installation.",
+        )
+    elif settings.stripe_secret_key.startswith(STRIPE_TEST_KEYS):
+        yield warning(
+            "stripe_test_key",
+            "EARNEST_STRIPE_SECRET_KEY is a test key: no payment is of real money.",
+            "Take the live key, and the secret of the live webhook endpoint.",
         )
     if not settings.smtp_url:
         yield error(

@@ -29,7 +29,6 @@ from earnest import logs
 from earnest.app import build_app, build_core
 from earnest.hooks.payments import EVENT_BYTES_MAX
 from earnest.outbound.sender import IDLE_LINES_MAX
-from earnest.providers.sandbox import SandboxProvider
 from earnest.settings import Settings
 from earnest.store.db import Pool
 from earnest.web.connection import LOOPBACK, BoundedProtocol, ServerConfig
@@ -140,8 +139,7 @@ async def run_worker(settings: Settings, metrics: Metrics) -> None:
         chores = chores_of(settings, core, metrics.webhook)
         await worker_loop.run(chores, stopping, metrics.chore)
     finally:
-        if isinstance(core.provider, SandboxProvider):
-            await core.provider.close()
+        await core.provider.close()
         await pool.close()
 
 

@@ -23,6 +23,8 @@ from earnest.errors import EarnestError
 PREFIX = "EARNEST_"
 SECRET_KEY_BYTES_MIN = 32
 METRICS_TOKEN_CHARACTERS_MIN = 16
+STRIPE_TEST_KEYS = ("sk_test_", "rk_test_")
+STRIPE_LIVE_KEYS = ("sk_live_", "rk_live_")
 
 
 class BadSetting(EarnestError):
@@ -116,20 +118,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["sandbox", "stripe"], Meta(description="who takes and pays out money")
     ] = "sandbox"
     stripe_secret_key: Annotated[
-        str, Meta(description="`sk_...`; needed with provider stripe", extra={"secret": True})
-    ] = ""
-    stripe_webhook_secret: Annotated[
         str,
         Meta(
-            description="`whsec_...` that events to `/webhook` are signed with; needed with"
-            " provider stripe",
+            description="`sk_test_...`, `rk_test_...`, `sk_live_...` or `rk_live_...`, which says"
+            " whether money is real; needed with provider stripe",
             extra={"secret": True},
         ),
     ] = ""
+    stripe_webhook_secret: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="`whsec_...` that events to `/webhook` are signed with, several separated"
+            " by commas while one is exchanged; needed with provider stripe",
+            extra={"secret": True},
+        ),
+    ] = ()
     stripe_api_base: Annotated[
         str,
         Meta(
-            description="another address of Stripe's API, for tests",
+            description="another address of Stripe's API, for tests; https in production",
             extra={"schemes": ("http", "https")},
         ),
     ] = ""
@@ -323,6 +330,23 @@ def _check(settings: Settings) -> None:
         raise BadSetting(
             "EARNEST_MIGRATE_DATABASE_URL", "means nothing without EARNEST_DATABASE_URL"
         )
+    _check_stripe(settings)
+
+
+def _check_stripe(settings: Settings) -> None:
+    key = settings.stripe_secret_key
+    if key and not key.startswith((*STRIPE_TEST_KEYS, *STRIPE_LIVE_KEYS)):
+        raise BadSetting(
+            "EARNEST_STRIPE_SECRET_KEY",
+            "expected a secret key: sk_test_, rk_test_, sk_live_ or rk_live_ and what follows",
+        )
+    if key.startswith(STRIPE_LIVE_KEYS) and not settings.is_production:
+        raise BadSetting(
+            "EARNEST_STRIPE_SECRET_KEY",
+            "is a live key: real money needs EARNEST_ENV=production",
+        )
+    if settings.is_production and settings.stripe_api_base.startswith("http://"):
+        raise BadSetting("EARNEST_STRIPE_API_BASE", "needs https:// in production")
     if settings.provider == "stripe":
         for field in ("stripe_secret_key", "stripe_webhook_secret"):
             if not getattr(settings, field):

@@ -69,6 +69,7 @@ async def ask(
         metadata=metadata,
         success_url=urls.success,
         cancel_url=urls.cancel,
+        asked_at=payment.created_at,
         expires_in_seconds=expires_in_seconds,
     )
     try:
@@ -116,8 +117,14 @@ def opened(
 async def is_over(core: Core, actor: Actor, payment: Payment, now: datetime) -> bool:
     """Whether the session is over, as the provider says; then the payment is closed.
 
-    Its event may be late or lost. A session that was paid after all is left to its event.
+    Its event may be late or lost. A session that was paid after all is left to its event. One at
+    another account of ours, from before the provider or its mode was changed, is over, too: what
+    is paid there is not believed here.
     """
+    elsewhere = payment.provider_account != core.provider_account
+    if elsewhere and payment.state is not PaymentState.PROCESSING:
+        await close(core, actor, payment, now, PaymentState.FAILED)
+        return True
     ends_at = payment.session_expires_at
     if payment.session_id is None or ends_at is None or now < ends_at:
         return False

@@ -69,6 +69,8 @@ async def _send(core: Core, public_id: PublicId) -> None:
         return  # another worker was faster
     later = found.now + timedelta(seconds=min(10 * 2**claimed.attempts, BACKOFF_SECONDS_MAX))
     try:
+        if payment.provider_account != core.provider_account:
+            raise ProviderPermanent("The money came in at another account than the present one.")
         done = await _ask(core, claimed, payment.provider_payment_id or "", before)
     except ProviderPermanent as error:
         await _fail(core, claimed, error.message, found.now)
@@ -95,17 +97,17 @@ async def _send(core: Core, public_id: PublicId) -> None:
 
 async def _ask(core: Core, refund: Refund, payment_id: str, before: RefundState) -> ProviderRefund:
     """What the provider says of it; asked anew only where it does not know the refund."""
-    if before is not RefundState.PLANNED:
-        known = await core.provider.find_refund(refund.public_id)
-        if known is not None:
-            return known
     request = RefundRequest(
         idempotency_key=refund.public_id,
         payment_id=payment_id,
         amount_minor=refund.amount_minor,
         currency=refund.currency,
-        metadata={"refundId": str(refund.key)},
+        metadata={"refundId": refund.public_id},
     )
+    if before is not RefundState.PLANNED:
+        known = await core.provider.find_refund(request)
+        if known is not None:
+            return known
     return await core.provider.create_refund(request)
 
 

@@ -12,7 +12,7 @@ from earnest.actions.checkout import open_session
 from earnest.actions.onboarding import Step, next_step
 from earnest.checkout import arrival, identity
 from earnest.checkout.identity import Place
-from earnest.checkout.pages import FORM_BYTES_MAX, go, language_of, show
+from earnest.checkout.pages import ANY_HTTPS, FORM_BYTES_MAX, go, language_of, show
 from earnest.checkout.view import Standing, charges_of, parts_of, standing_of
 from earnest.checkout.visit import AnyRequest, Visit, expired, here, notice, visit_of
 from earnest.domain.payment import PaymentState
@@ -75,7 +75,7 @@ def _order(request: AnyRequest, visit: Visit, *, proves: bool) -> Response[str]:
     return show(
         request,
         "checkout/summary.html",
-        leads_to=request.app.state.settings.public_url,
+        leads_to=_pays_at(request),
         found=visit.found,
         currency=contract.currency,
         total_minor=contract.charge_minor,
@@ -85,6 +85,16 @@ def _order(request: AnyRequest, visit: Visit, *, proves: bool) -> Response[str]:
         identity=here(request, visit, step=IDENTITY) if proves else None,
         has_failed=payment is not None and payment.state is PaymentState.FAILED,
     )
+
+
+def _pays_at(request: AnyRequest) -> str:
+    """The card page of the sandbox is ours; that of a company may be under a name of its own, or
+    of the operator's, which its session will tell."""
+    state = request.app.state
+    if state.core.provider_name == "sandbox":
+        public_url: str = state.settings.public_url
+        return public_url
+    return ANY_HTTPS
 
 
 # -- proving who the buyer is -----------------------------------------------------------------

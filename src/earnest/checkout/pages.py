@@ -24,6 +24,7 @@ from earnest.web.problems import Told
 
 FORM_BYTES_MAX = 8 * 1024
 FORM_FIELDS_MAX = 32
+ANY_HTTPS = "https:"
 _HERE = Path(__file__).parent
 _PAGES = jinja2.Environment(
     loader=jinja2.FileSystemLoader([_HERE / "templates", _HERE.parent / "web" / "templates"]),
@@ -82,7 +83,8 @@ def show(
     headers: Mapping[str, str] | None = None,
     **context: object,
 ) -> Response[str]:
-    """A page. `leads_to` is the URL to which a form of it may be redirected in the end.
+    """A page. `leads_to` is the URL to which a form of it may be redirected in the end, or
+    ANY_HTTPS where its origin is not known yet.
 
     Templates find `t` (their Wording), `link`, `choices`, `operator` (who holds the money) and
     what is in `context`.
@@ -147,7 +149,7 @@ def content_security_policy(leads_to: str | None) -> str:
     form ends has to be named. (A policy cannot name an IPv6 address.)
     """
     form_action = "form-action 'self'"
-    outside = origin(leads_to) if leads_to else None
+    outside = leads_to if leads_to == ANY_HTTPS else origin(leads_to or "")
     if outside and "[" not in outside:
         form_action += f" {outside}"
     return (

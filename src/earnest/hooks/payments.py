@@ -42,7 +42,7 @@ async def webhook(request: EarnestRequest) -> Response[str]:
     header = headers[0].decode("latin-1") if headers else None
     try:
         signature.verify(raw, header, request.app.state.webhook_secrets, int(time.time()))
-        event = parse_event(raw)
+        event = parse_event(raw, request.app.state.core.provider_name)
     except (InvalidSignature, MalformedBody) as refused:
         log.warning("payment event refused", reason=refused.code, bytes=len(raw))
         raise

@@ -19,6 +19,7 @@ from typing import Never, Protocol
 import msgspec
 
 from earnest.errors import MalformedBody
+from earnest.providers.stripe_units import from_stripe
 
 AMOUNT_MINOR_MAX = 2**53
 DEPTH_MAX = 32
@@ -37,7 +38,8 @@ class CheckoutRequest(msgspec.Struct, frozen=True):
     """One amount to collect. `expires_in_seconds` is from 30 minutes to 24 hours.
 
     `idempotency_key` is our own id of the operation: the same key with the same request is
-    the same session, however often it is sent. `metadata` comes back in every event.
+    the same session, however often it is sent; `asked_at`, in business time, is when the operation
+    began, and not when it is repeated. `metadata` comes back in every event.
     """
 
     idempotency_key: str
@@ -47,11 +49,12 @@ class CheckoutRequest(msgspec.Struct, frozen=True):
     metadata: dict[str, str]
     success_url: str
     cancel_url: str
+    asked_at: datetime
     expires_in_seconds: int
 
 
 class CheckoutSession(msgspec.Struct, frozen=True):
-    """An open page: send the payer to `url` before `expires_at`."""
+    """An open page: send the payer to `url` before `expires_at`, in business time."""
 
     id: str
     url: str
@@ -139,8 +142,15 @@ class Provider(Protocol):
         """
         ...
 
-    async def find_refund(self, idempotency_key: str) -> ProviderRefund | None:
-        """How the refund stands, None if the provider does not know it."""
+    async def find_refund(self, request: RefundRequest) -> ProviderRefund | None:
+        """How the refund of this request stands, None if the provider does not know it.
+
+        It is known by the metadata `refundId`, which is its idempotency key.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of all connections; nothing is asked of it afterwards."""
         ...
 
 
@@ -192,11 +202,19 @@ class ProviderEvent(msgspec.Struct, frozen=True):
     metadata: dict[str, str] = {}
 
 
-def parse_event(raw: bytes) -> ProviderEvent:
+def amount_minor_of(provider: str, amount: int, currency: str) -> int:
+    """Minor units of ISO 4217 of an `amount` as an event of `provider` tells it.
+
+    Raises ValueError for a fraction that ISO 4217 has no unit for.
+    """
+    return from_stripe(amount, currency) if provider == "stripe" else amount
+
+
+def parse_event(raw: bytes, provider: str = "sandbox") -> ProviderEvent:
     """The event in a body whose signature was verified, in Stripe's event format.
 
-    Raises MalformedBody for everything that Stripe would not send: see `strict_object`,
-    and for a field that is missing or of another type.
+    Amounts are what `provider` means by them. Raises MalformedBody for everything that Stripe
+    would not send: see `strict_object`, and for a field that is missing or of another type.
     """
     event = strict_object(raw)
     if event.get("object") != "event":
@@ -214,10 +232,14 @@ def parse_event(raw: bytes) -> ProviderEvent:
         livemode=_flag(event, "livemode") or False,
         account=_optional_id(event, "account"),
     )
-    return common if common.kind is EventKind.OTHER else _checkout_event(common, subject)
+    if common.kind is EventKind.OTHER:
+        return common
+    return _checkout_event(common, subject, provider)
 
 
-def _checkout_event(common: ProviderEvent, session: Mapping[str, object]) -> ProviderEvent:
+def _checkout_event(
+    common: ProviderEvent, session: Mapping[str, object], provider: str
+) -> ProviderEvent:
     if session.get("object") != "checkout.session":
         _refuse('data.object.object must be "checkout.session"')
     kind = common.kind
@@ -229,6 +251,11 @@ def _checkout_event(common: ProviderEvent, session: Mapping[str, object]) -> Pro
     currency = _currency(session)
     if paid and (amount_minor is None or currency is None):
         _refuse("a paid session needs amount_total and currency")
+    if amount_minor is not None and currency is not None:
+        try:
+            amount_minor = amount_minor_of(provider, amount_minor, currency)
+        except ValueError:
+            _refuse("amount_total must be a whole number of the currency's units")
     return msgspec.structs.replace(
         common,
         kind=kind,

@@ -184,10 +184,10 @@ class SandboxProvider:
         async with self._pool.connection() as connection:
             return await sandbox_refunds.create(connection, request, now)
 
-    async def find_refund(self, idempotency_key: str) -> ProviderRefund | None:
+    async def find_refund(self, request: RefundRequest) -> ProviderRefund | None:
         """See `Provider.find_refund`."""
         async with self._pool.connection() as connection:
-            return await sandbox_refunds.find(connection, idempotency_key)
+            return await sandbox_refunds.find(connection, request.idempotency_key)
 
     async def complete(self, session_id: str, outcome: str) -> Completion:
         """Let the payer of `session_id` end it, and deliver the event once before returning.

@@ -27,8 +27,8 @@ class _Poor(msgspec.Struct, frozen=True):
     async def create_refund(self, _: RefundRequest) -> ProviderRefund:
         raise ProviderPermanent(WHY)
 
-    async def find_refund(self, idempotency_key: str) -> ProviderRefund | None:
-        return await self.behind.find_refund(idempotency_key)
+    async def find_refund(self, request: RefundRequest) -> ProviderRefund | None:
+        return await self.behind.find_refund(request)
 
     async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
         return await self.behind.create_checkout(request)
@@ -38,6 +38,9 @@ class _Poor(msgspec.Struct, frozen=True):
 
     async def expire_checkout(self, session_id: str) -> None:
         await self.behind.expire_checkout(session_id)
+
+    async def close(self) -> None:
+        await self.behind.close()
 
 
 class RefundScenes:

@@ -23,7 +23,7 @@ from earnest.store import (
 from earnest.store.db import CONNECT_SECONDS_MAX, DatabaseRefused
 from earnest.store.invariant import Check, Violation
 from earnest.store.migrate import pending_migrations
-from earnest.store.verify_contracts import PREDICATES, walk_contracts, walk_inbox
+from earnest.store.verify_contracts import PREDICATES, MinorOf, walk_contracts, walk_inbox
 from earnest.store.verify_partners import walk_businesses
 
 CHECKS: tuple[Check, ...] = (
@@ -159,12 +159,19 @@ class Report(msgspec.Struct, frozen=True):
         }
 
 
+def _as_told(_provider: str, amount: int, _currency: str) -> int:
+    return amount
+
+
 async def verify(
     dsn: str,
     report: Callable[[Progress], None] = lambda _: None,
     only: Collection[int] = tuple(TITLES),
+    minor_of: MinorOf = _as_told,
 ) -> Report:
     """Check the invariants in `only` (all of them) as any role that may read the tables.
+
+    `minor_of` reads the amounts in providers' events.
 
     Raises DatabaseRefused when migrations are pending.
     """
@@ -173,7 +180,7 @@ async def verify(
         if await pending_migrations(conn):
             raise DatabaseRefused("The database lacks migrations. Apply them: earnest db migrate")
         async with conn.transaction(isolation="repeatable_read", readonly=True):
-            return await check(conn, report, only)
+            return await check(conn, report, only, minor_of)
     finally:
         await conn.close()
 
@@ -182,12 +189,13 @@ async def check(
     conn: asyncpg.Connection,
     report: Callable[[Progress], None] = lambda _: None,
     only: Collection[int] = tuple(TITLES),
+    minor_of: MinorOf = _as_told,
 ) -> Report:
     """The same within the caller's transaction, which must see one snapshot."""
     row = await conn.fetchrow(COUNTS)
     assert row is not None
     counts: dict[str, int] = dict(row)
-    violations = await _Run(conn, counts, only, report).run()
+    violations = await _Run(conn, counts, only, report, minor_of).run()
     return Report(counts, tuple(sorted(only)), violations)
 
 
@@ -200,6 +208,7 @@ class _Run:
         counts: dict[str, int],
         only: Collection[int],
         report: Callable[[Progress], None],
+        minor_of: MinorOf,
     ) -> None:
         objects = ("contract", "payment", "job", "party", "application")
         self._conn = conn
@@ -207,6 +216,7 @@ class _Run:
         self._only = frozenset(only)
         self._checks = [check for check in CHECKS if check.invariant in self._only]
         self._report = report
+        self._minor_of = minor_of
         self._done = 0
         # The walk takes about as long per contract as a statement per hundred rows.
         self._total = sum(self._counts.get(check.table, 0) for check in self._checks)
@@ -236,7 +246,10 @@ class _Run:
                 self._conn, lambda rows: self._advance("contract", rows * self._walk_weight)
             ),
             *await walk_inbox(
-                self._conn, codes, lambda rows: self._advance("provider_event", rows)
+                self._conn,
+                codes,
+                lambda rows: self._advance("provider_event", rows),
+                self._minor_of,
             ),
             *filter(None, [await walk_businesses(self._conn)]),
         ]

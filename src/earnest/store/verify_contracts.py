@@ -260,8 +260,13 @@ class _Signed(msgspec.Struct):
     livemode: bool
 
 
+MinorOf = Callable[[str, int, str], int]
+"""Minor units of an amount as a provider's events tell it: provider, amount, currency. Raises
+ValueError for what has none."""
+
+
 async def walk_inbox(
-    conn: asyncpg.Connection, codes: dict[int, str], advance: Advance
+    conn: asyncpg.Connection, codes: dict[int, str], advance: Advance, minor_of: MinorOf
 ) -> list[Violation]:
     """The first event whose signed bytes do not say what was booked. `codes` by ISO number."""
     decoder = msgspec.json.Decoder(_Signed)
@@ -272,12 +277,10 @@ async def walk_inbox(
             booked = (row["amount_minor"], codes.get(row["currency"], "?"), row["livemode"])
             try:
                 said = decoder.decode(row["payload"])
-                signed: object = (
-                    said.data.object.amount_total,
-                    said.data.object.currency.upper(),
-                    said.livemode,
-                )
-            except msgspec.MsgspecError as error:
+                currency = said.data.object.currency.upper()
+                amount_minor = minor_of(row["provider"], said.data.object.amount_total, currency)
+                signed: object = (amount_minor, currency, said.livemode)
+            except (msgspec.MsgspecError, ValueError) as error:
                 signed = str(error)
             if signed != booked and not violations:
                 violations.append(
