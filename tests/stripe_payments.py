@@ -39,6 +39,7 @@ def create_session(books: Books, call: Call) -> Object:
         "cs_test",
         "checkout.session",
         call.account,
+        adaptive_pricing={"enabled": True} | params.get("adaptive_pricing", {}),
         amount_subtotal=amount,
         amount_total=amount,
         cancel_url=params.get("cancel_url"),

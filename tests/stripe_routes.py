@@ -21,7 +21,7 @@ _SESSION = """
 mode success_url cancel_url client_reference_id customer_email expires_at metadata expand
 line_items.quantity line_items.price_data.currency line_items.price_data.unit_amount
 line_items.price_data.product_data.name
-payment_intent_data.metadata payment_intent_data.description
+payment_intent_data.metadata payment_intent_data.description adaptive_pricing.enabled
 """
 _ACCOUNT = """
 email business_type metadata expand

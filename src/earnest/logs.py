@@ -136,7 +136,8 @@ def start(form: Format, process: str, stream: BinaryIO | None = None) -> None:
     root = logging.getLogger()
     root.addHandler(_Handler())
     root.setLevel(logging.INFO)
-    for library, level in (("uvicorn", logging.ERROR), ("httpx", logging.WARNING)):
+    quiet = {"uvicorn": logging.ERROR, "httpx": logging.WARNING, "stripe": logging.WARNING}
+    for library, level in quiet.items():
         logging.getLogger(library).setLevel(level)
     sys.excepthook = _uncaught
     sys.unraisablehook = lambda found: _uncaught(
