@@ -68,6 +68,8 @@ class Books:
 
     def add(self, prefix: str, kind: str, owner: str | None = None, **fields: Any) -> Object:
         """A new object of this kind."""
+        if "metadata" in fields:
+            fields["metadata"] = told(fields["metadata"])
         id_ = self.number(prefix)
         new = {"id": id_, "object": kind, "created": self.now, "livemode": False} | fields
         self.objects[id_] = self._kinds[kind][id_] = new
@@ -206,13 +208,18 @@ class Books:
     def _expand(self, row: Object, path: str, full: str) -> None:
         name, _, rest = path.partition(".")
         if name not in row or not isinstance(row[name], str | dict | None):
-            raise Refused(f"{full} cannot be expanded.", param="expand[0]")
+            raise Refused(f"{full} cannot be expanded.", param="expand[0]", begun=True)
         if isinstance(row[name], str):
             if row[name] not in self.objects:
-                raise Refused(f"{full} cannot be expanded.", param="expand[0]")
+                raise Refused(f"{full} cannot be expanded.", param="expand[0]", begun=True)
             row[name] = copy.deepcopy(self.objects[row[name]])
         if rest and row[name] is not None:
             self._expand(row[name], rest, full)
+
+
+def told(metadata: Object | str) -> Object:
+    """Metadata as Stripe keeps it: an empty text unsets a key, or all of them."""
+    return {} if isinstance(metadata, str) else {k: v for k, v in metadata.items() if v}
 
 
 def _index(rows: list[Object], id_: str, param: str) -> int:

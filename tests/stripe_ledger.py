@@ -5,7 +5,7 @@ money to its bank. Invariant: nothing leaves a balance that does not have it, an
 reversed came back by a balance transaction of its own.
 """
 
-from stripe_books import Books, Call
+from stripe_books import Books, Call, told
 from stripe_wire import Object, Refused
 
 LINK_SECONDS = 300
@@ -91,7 +91,8 @@ def find_own_account(books: Books, call: Call) -> Object:
 
 def update_account(books: Books, call: Call) -> Object:
     account = find_account(books, call)
-    metadata = account["metadata"] | call.params.get("metadata", {})
+    given = call.params.get("metadata", {})
+    metadata = told(account["metadata"] | given if isinstance(given, dict) else given)
     account |= call.params | {"metadata": metadata}
     books.tell("account.updated", account, account["id"])
     return account

@@ -6,6 +6,7 @@ was done under a key was done once, whatever the answer looked like and however 
 """
 
 import asyncio
+import contextlib
 import re
 import socket
 import struct
@@ -47,7 +48,8 @@ _BROKEN = {Fault.ERROR_500, Fault.ERROR_500_AFTER_SUCCESS, Fault.ERROR_500_THEN_
 
 
 class Armed(msgspec.Struct):
-    """A fault that waits for its request."""
+    """A fault that waits for its request. `begun` is set when it strikes; what is slow takes
+    `seconds`, or until a test sets `over`."""
 
     method: str
     path: str
@@ -55,6 +57,13 @@ class Armed(msgspec.Struct):
     times: int
     seconds: float
     struck: int = 0
+    begun: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    over: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+
+    async def take_time(self) -> None:
+        self.begun.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.over.wait(), self.seconds)
 
     def meets(self, request: Request) -> bool:
         pattern = "[^/]+".join(map(re.escape, self.path.split("*")))
@@ -139,9 +148,7 @@ class StripeServer:
         fault = None if armed is None else armed.fault
         if armed is not None:
             armed.struck += 1
-        answer = None
-        if fault not in _BEFORE:
-            answer = await self._answered(request, fault, armed.seconds if armed else 0)
+        answer = None if fault in _BEFORE else await self._answered(request, armed)
         if fault in _SILENT:
             await reader.read()  # until the client hangs up
             return False
@@ -158,7 +165,8 @@ class StripeServer:
         writer.write(written)
         return True
 
-    async def _answered(self, request: Request, fault: Fault | None, seconds: float) -> Answer:
+    async def _answered(self, request: Request, armed: Armed | None) -> Answer:
+        fault = None if armed is None else armed.fault
         version = request.headers.get("stripe-version", stripe.api_version)
         headers = {"Request-Id": self.books.number("req"), "Stripe-Version": version}
         if request.headers.get("authorization") != f"Bearer {self.api_key}":
@@ -166,7 +174,7 @@ class StripeServer:
         if fault is Fault.TOO_MANY_429:
             return _error(429, "Too many requests.", code="rate_limit").but(headers)
         if request.key is None:
-            return (await self._worked(request, fault, seconds))[0].but(headers)
+            return (await self._worked(request, armed))[0].but(headers)
         headers["Idempotency-Key"] = request.key
         place = (request.account, request.key)
         question = (request.method, request.path, request.params)
@@ -184,19 +192,18 @@ class StripeServer:
             return known.answer.but(headers | {"Idempotent-Replayed": "true"})
         self._running.add(place)
         try:
-            answer, begun = await self._worked(request, fault, seconds)
+            answer, begun = await self._worked(request, armed)
         finally:
             self._running.discard(place)
         if begun:
             self._answers[place] = Remembered(question, answer)
         return answer.but(headers)
 
-    async def _worked(
-        self, request: Request, fault: Fault | None, seconds: float
-    ) -> tuple[Answer, bool]:
+    async def _worked(self, request: Request, armed: Armed | None) -> tuple[Answer, bool]:
         """The answer, and whether the work had begun: then a key remembers it."""
-        if fault is Fault.SLOW:
-            await asyncio.sleep(seconds)
+        fault = None if armed is None else armed.fault
+        if armed is not None and fault is Fault.SLOW:
+            await armed.take_time()
         if fault in (Fault.ERROR_500, Fault.ERROR_500_THEN_SUCCESS):
             return _broken(), fault is Fault.ERROR_500
         if fault is Fault.CONFLICT_409:

@@ -236,7 +236,7 @@ def _metadata(given: Object, param: str) -> dict[str, str]:
     for key, value in given.items():
         if not isinstance(value, str) or not 0 < len(key) <= 40 or len(value) > 500:
             raise Refused(f"{param}[{key}] is too long, or no text.", param=f"{param}[{key}]")
-    return {key: value for key, value in given.items() if value}
+    return dict(given)
 
 
 def _paths(value: Any, name: str, param: str) -> Iterator[tuple[str, str]]:
