@@ -71,7 +71,7 @@ class Books:
         if "metadata" in fields:
             fields["metadata"] = told(fields["metadata"])
         id_ = self.number(prefix)
-        new = {"id": id_, "object": kind, "created": self.now, "livemode": False} | fields
+        new = {"id": id_, "object": kind, "created": self.now} | fields
         self.objects[id_] = self._kinds[kind][id_] = new
         self._owners[id_] = owner
         return new

@@ -55,3 +55,12 @@ async def captured(
     session = await client.v1.checkout.sessions.create_async(page(amount, currency))
     server.pay(session.id)
     return str(server.sessions[session.id]["payment_intent"])
+
+
+async def seller(client: stripe.StripeClient, server: Any) -> str:
+    """A connected account that can be paid."""
+    account = await client.v1.accounts.create_async(
+        {"type": "express", "country": "IN", "capabilities": {"transfers": {"requested": True}}}
+    )
+    server.onboard(account.id)
+    return account.id

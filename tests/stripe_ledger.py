@@ -6,6 +6,7 @@ reversed came back by a balance transaction of its own.
 """
 
 from stripe_books import Books, Call, told
+from stripe_payments import add_charge
 from stripe_wire import Object, Refused
 
 LINK_SECONDS = 300
@@ -147,22 +148,17 @@ def create_transfer(books: Books, call: Call) -> Object:
         currency=currency,
         description=params.get("description"),
         destination=account["id"],
+        livemode=False,
         metadata=params.get("metadata", {}),
         reversed=False,
         source_transaction=source,
         source_type="card",
         transfer_group=params.get("transfer_group"),
     )
-    payment = books.add(
-        "py",
-        "charge",
-        account["id"],
-        amount=amount,
-        amount_refunded=0,
-        currency=currency,
-        payment_intent=None,
-        source_transfer=transfer["id"],
-        status="succeeded",
+    path = f"{call.path}/{transfer['id']}/reversals"
+    transfer["reversals"] = {"object": "list", "data": [], "has_more": False, "url": path}
+    payment = add_charge(
+        books, "py", amount, currency, account["id"], source_transfer=transfer["id"]
     )
     payment["balance_transaction"] = books.book(
         "payment",
@@ -225,6 +221,7 @@ def create_reversal(books: Books, call: Call) -> Object:
     reversal["balance_transaction"] = books.book(
         "transfer_refund", amount, currency, reversal["id"]
     )
+    transfer["reversals"]["data"].insert(0, reversal)
     transfer["amount_reversed"] += amount
     transfer["reversed"] = transfer["amount_reversed"] == transfer["amount"]
     books.tell("transfer.reversed", transfer)
@@ -264,8 +261,10 @@ def create_payout(books: Books, call: Call) -> Object:
         failure_balance_transaction=None,
         failure_code=None,
         failure_message=None,
+        livemode=False,
         metadata=params.get("metadata", {}),
         method=params.get("method", "standard"),
+        reconciliation_status="not_applicable",
         source_type="card",
         statement_descriptor=params.get("statement_descriptor"),
         status="pending",

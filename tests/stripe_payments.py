@@ -5,6 +5,8 @@ the **charge** when they did. Invariant: the refunds of a charge that did not fa
 than its amount, and each charge and refund has exactly one balance transaction of its own.
 """
 
+from typing import Any
+
 from stripe_books import Books, Call
 from stripe_wire import Object, Refused
 
@@ -42,21 +44,26 @@ def create_session(books: Books, call: Call) -> Object:
         adaptive_pricing={"enabled": True} | params.get("adaptive_pricing", {}),
         amount_subtotal=amount,
         amount_total=amount,
+        automatic_tax={"enabled": False, "liability": None, "provider": None, "status": None},
         cancel_url=params.get("cancel_url"),
         client_reference_id=params.get("client_reference_id"),
         currency=currencies.pop(),
+        custom_fields=[],
+        custom_text={},
         customer=None,
         customer_details=None,
         customer_email=params.get("customer_email"),
         expires_at=expires_at,
+        livemode=False,
         metadata=params.get("metadata", {}),
         mode="payment",
         payment_intent=None,
         payment_method_types=["card"],
         payment_status="unpaid",
+        shipping_options=[],
         status="open",
         success_url=params["success_url"],
-        ui_mode="hosted",
+        ui_mode="hosted_page",
     )
     session["url"] = f"https://checkout.stripe.com/c/pay/{session['id']}"
     books.lines[session["id"]] = lines
@@ -144,12 +151,15 @@ def attempt(books: Books, session: Object, status: str) -> Object:
             "pi",
             "payment_intent",
             amount=session["amount_total"],
+            amount_capturable=0,
             amount_received=0,
             capture_method="automatic_async",
+            confirmation_method="automatic",
             currency=session["currency"],
             description=given.get("description"),
             last_payment_error=None,
             latest_charge=None,
+            livemode=False,
             metadata=given.get("metadata", {}),
             payment_method_types=["card"],
         )
@@ -176,20 +186,8 @@ def capture(books: Books, session: Object) -> None:
     at_once = session["status"] == "open"
     intent = attempt(books, session, "succeeded")
     amount, currency = session["amount_total"], session["currency"]
-    charge = books.add(
-        "ch",
-        "charge",
-        amount=amount,
-        amount_captured=amount,
-        amount_refunded=0,
-        captured=True,
-        currency=currency,
-        disputed=False,
-        metadata=intent["metadata"],
-        paid=True,
-        payment_intent=intent["id"],
-        refunded=False,
-        status="succeeded",
+    charge = add_charge(
+        books, "ch", amount, currency, metadata=intent["metadata"], payment_intent=intent["id"]
     )
     charge["balance_transaction"] = books.book(
         "charge",
@@ -205,6 +203,31 @@ def capture(books: Books, session: Object) -> None:
     books.tell("payment_intent.succeeded", intent)
     name = "completed" if at_once else "async_payment_succeeded"
     books.tell(f"checkout.session.{name}", session)
+
+
+def add_charge(
+    books: Books, prefix: str, amount: int, currency: str, owner: str | None = None, **fields: Any
+) -> Object:
+    """Money that came to the owner: of a card (ch), or from the platform (py)."""
+    unknown = dict.fromkeys(("address", "email", "name", "phone", "tax_id"))
+    given = {"metadata": {}, "payment_intent": None, "source_transfer": None} | fields
+    return books.add(
+        prefix,
+        "charge",
+        owner,
+        amount=amount,
+        amount_captured=amount,
+        amount_refunded=0,
+        billing_details=unknown,
+        captured=True,
+        currency=currency,
+        disputed=False,
+        livemode=False,
+        paid=True,
+        refunded=False,
+        status="succeeded",
+        **given,
+    )
 
 
 def decline(books: Books, session: Object) -> None:

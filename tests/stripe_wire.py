@@ -9,6 +9,7 @@ not. Invariant: what the double does not do, it refuses loudly; nothing is taken
 import asyncio
 import functools
 import re
+import types
 import typing
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -200,7 +201,7 @@ def _value(given: Any, hint: Any, param: str) -> Any:
 def _alternatives(hint: Any) -> Iterator[Any]:
     if typing.get_origin(hint) in (typing.NotRequired, typing_extensions.NotRequired):
         yield from _alternatives(typing.get_args(hint)[0])
-    elif isinstance(hint, type) or typing.get_origin(hint) is not typing.Union:
+    elif typing.get_origin(hint) not in (typing.Union, types.UnionType):
         yield hint
     else:
         for each in typing.get_args(hint):
