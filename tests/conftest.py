@@ -29,6 +29,7 @@ from earnest.store.migrate import migrate
 
 pytest_plugins = [
     "web", "crowd", "town", "wire", "storefront", "partners", "counter", "people", "written",
+    "shop",
 ]  # fmt: skip
 
 RUN_DIR = "EARNEST_TEST_RUN_DIR"
