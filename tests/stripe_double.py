@@ -160,8 +160,8 @@ class StripeDouble(StripeServer):
     ) -> list[httpx.Response]:
         """Post events to a URL, or to /webhook of a client's server; the answers.
 
-        Without events: all that were not posted yet. `order` are positions among them, so that
-        some come later, or never; `times` is how often each is posted in a row.
+        Without events: all that nobody has answered with 2xx yet. `order` are positions among
+        them, so that some come later, or never; `times` is how often each is posted in a row.
         """
         chosen = list(events or (each for each in self.events if each["id"] not in self._delivered))
         answers = []
@@ -175,6 +175,8 @@ class StripeDouble(StripeServer):
                 event = chosen[position]
                 for _ in range(times):
                     body, headers = self.signed(event, at_seconds=at_seconds, secret=secret)
-                    answers.append(await client.post(url, content=body, headers=headers))
-                self._delivered.add(event["id"])
+                    answer = await client.post(url, content=body, headers=headers)
+                    answers.append(answer)
+                    if answer.is_success:
+                        self._delivered.add(event["id"])
         return answers

@@ -10,7 +10,7 @@ from typing import Any
 from stripe_books import Books, Call
 from stripe_wire import Object, Refused
 
-SESSION_SECONDS_MIN, SESSION_SECONDS_MAX = 30 * 60, 24 * 60 * 60
+SESSION_SECONDS_MIN, DAY_SECONDS = 30 * 60, 24 * 60 * 60
 AMOUNT_MAX = 99_999_999_999
 # Stripe takes these with two or three decimals, and the last ones must be 0.
 MULTIPLES = {"isk": 100, "ugx": 100} | dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 10)
@@ -34,9 +34,12 @@ def create_session(books: Books, call: Call) -> Object:
     amount = sum(line["amount_total"] for line in lines)
     if amount > AMOUNT_MAX:
         raise Refused("This is too much.", code="amount_too_large", param="line_items")
-    expires_at = params.get("expires_at", books.now + SESSION_SECONDS_MAX)
-    if not SESSION_SECONDS_MIN <= expires_at - books.now <= SESSION_SECONDS_MAX:
-        raise Refused("expires_at is 30 minutes to 24 hours from now.", param="expires_at")
+    expires_at = params.get("expires_at", books.now + DAY_SECONDS)
+    # Without one it is a whole day; with one it must be less.
+    open_seconds = expires_at - books.now
+    given = "expires_at" in params
+    if given and not SESSION_SECONDS_MIN <= open_seconds < DAY_SECONDS:
+        raise Refused("expires_at is from 30 minutes to less than a day.", param="expires_at")
     session = books.add(
         "cs_test",
         "checkout.session",

@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
@@ -96,19 +96,35 @@ class StripeServer:
         self._connections: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        bound = _bound(0)
+        self.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, sock=bound)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        await self._hang_up()
+        idle = [armed for armed in self._faults if not armed.struck]
+        assert kind is not None or not idle, f"armed, and never struck: {idle}"
+
+    @contextlib.asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Nobody listens at `url`: every connection is refused before anything is sent."""
+        await self._hang_up()
+        bound = _bound(
+            int(self.url.rpartition(":")[2])
+        )  # bound and deaf: nobody else gets the port
+        try:
+            yield
+        finally:
+            self._server = await asyncio.start_server(self._serve, sock=bound)
+
+    async def _hang_up(self) -> None:
         self._server.close()
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
-        idle = [armed for armed in self._faults if not armed.struck]
-        assert kind is not None or not idle, f"armed, and never struck: {idle}"
 
     def fault(
         self, method: str, path: str, fault: Fault, times: int = 1, *, seconds: float = 30
@@ -227,6 +243,13 @@ class StripeServer:
             call = Call(match.groups(), taken, request.account, request.path)
             return self.books.expanded(route.work(self.books, call), expand)
         raise Refused(f"Unrecognized: {request.method} {request.path}.", status=404)
+
+
+def _bound(port: int) -> socket.socket:
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
 
 
 def _error(status: int, message: str, **named: Any) -> Answer:

@@ -220,6 +220,21 @@ async def test_it_strikes_only_what_a_fault_was_armed_for() -> None:
         assert (await client.v1.checkout.sessions.expire_async(session.id)).status == "expired"
 
 
+async def test_it_is_away_for_a_while_and_knows_everything_afterwards(
+    double: StripeDouble, client: stripe.StripeClient
+) -> None:
+    asked, heard = page(), len(double.requests)
+    async with double.away():
+        with pytest.raises(stripe.APIConnectionError, match="ConnectError"):
+            await client.v1.checkout.sessions.create_async(asked, {"idempotency_key": "pay_1"})
+    assert len(double.requests) == heard
+    session = await client.v1.checkout.sessions.create_async(asked, {"idempotency_key": "pay_1"})
+    async with double.away():
+        pass
+    again = await client.v1.checkout.sessions.create_async(asked, {"idempotency_key": "pay_1"})
+    assert again.id == session.id
+
+
 async def test_it_refuses_the_end_of_a_test_whose_fault_never_struck() -> None:
     async def armed_in_vain(then: Exception | None) -> None:
         async with StripeDouble() as double:

@@ -1,5 +1,6 @@
 """Stripe's double, asked by Stripe's own SDK: what it takes, what it says, what it tells."""
 
+import time
 import typing
 from collections.abc import AsyncIterator
 from typing import Any
@@ -108,6 +109,7 @@ WRONG_PAGES: list[tuple[dict[str, Any], str]] = [
         "line_items[0][price_data][currency]",
     ),
     ({"expires_at": 1}, "expires_at"),
+    ({"expires_at": int(time.time()) + 90_000}, "expires_at"),
     ({"success_url": None}, "success_url"),
     # Of an earlier version of the API; and what it is called now, which the double does not do.
     ({"payment_method_types": ["card"]}, "payment_method_types"),
@@ -200,6 +202,16 @@ async def test_it_delivers_what_and_when_a_test_likes(
             for each in receiver.heard
         ]
     assert heard == [each["id"] for each in (first, first, third, third, second)]
+
+
+async def test_it_delivers_again_what_nobody_took(
+    double: StripeDouble, client: stripe.StripeClient
+) -> None:
+    await captured(client, double)
+    for status, told in ((503, 3), (200, 3), (200, 0)):
+        async with receiving(answering(status)) as receiver:
+            await double.deliver(f"http://127.0.0.1:{receiver.port}/webhook")
+            assert len(receiver.heard) == told
 
 
 async def test_it_tells_an_event_as_things_were_when_it_happened(
