@@ -45,6 +45,7 @@ from earnest.providers.stripe import StripeProvider
 from earnest.sealing import Sealer
 from earnest.settings import STRIPE_LIVE_KEYS, Settings
 from earnest.store import clock, mail
+from earnest.store.captures import CaptureLoads
 from earnest.store.commit import Door
 from earnest.store.contracts import Loads
 from earnest.store.db import Pool
@@ -177,6 +178,7 @@ def build_core(settings: Settings, pool: Pool, metrics: Metrics | None = None) -
         door=Door(pool, observe=metrics.batch),
         loads=Loads(pool),
         partner_loads=PartnerLoads(pool),
+        capture_loads=CaptureLoads(pool, settings.provider, account),
         keys=Keys(pool),
         provider=provider,
         provider_name=settings.provider,

@@ -21,6 +21,7 @@ from earnest.providers.base import Provider
 from earnest.sealing import Sealer
 from earnest.store import idempotency
 from earnest.store.accounts import Account, require_active
+from earnest.store.captures import CaptureLoads
 from earnest.store.commit import Commit, Door
 from earnest.store.contracts import Loads
 from earnest.store.db import Pool
@@ -44,6 +45,7 @@ class Core(msgspec.Struct, frozen=True):
     door: Door
     loads: Loads
     partner_loads: PartnerLoads
+    capture_loads: CaptureLoads
     keys: Keys
     provider: Provider
     provider_name: str

@@ -22,6 +22,7 @@ from earnest.providers.base import (
     ProviderEvent,
 )
 from earnest.store.accounts import require_active
+from earnest.store.captures import Told
 from earnest.store.commit import Commit
 from earnest.store.contracts import Documented
 from earnest.store.hiring import (
@@ -30,7 +31,6 @@ from earnest.store.hiring import (
     checkout_metadata,
     load_job,
     load_payment,
-    load_session,
 )
 from earnest.store.idempotency import Once, Reply, replay
 
@@ -176,14 +176,7 @@ async def take_event(core: Core, event: ProviderEvent, raw: bytes) -> None:
         and event.session_livemode in (None, core.livemode)
     )
     for _ in range(ATTEMPTS_MAX):
-        found = await load_session(
-            core.pool,
-            core.provider_name,
-            core.provider_account,
-            event.id,
-            event.session_id,
-            event.payment_id,
-        )
+        found = await core.capture_loads.session(Told(event.id, event.session_id, event.payment_id))
         if found.known:
             return
         capture = Capture(

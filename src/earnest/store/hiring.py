@@ -1,4 +1,4 @@
-"""Hiring: what stands around a job, around a checkout session and around a payment.
+"""Hiring: what stands around a job and around a payment.
 
 Each load is one statement, so one snapshot.
 """
@@ -9,7 +9,6 @@ import asyncpg
 import msgspec
 
 from earnest.domain.business import Business
-from earnest.domain.capture import Situation
 from earnest.domain.contract import Contract
 from earnest.domain.hiring import Hire, Job
 from earnest.domain.party import Actor, Party
@@ -106,93 +105,6 @@ async def load_job(
         stored=stored_from(row, 29),
         now=row[32],
     )
-
-
-class FoundSession(msgspec.Struct, frozen=True):
-    """What stands around a checkout session when a provider's event speaks of it.
-
-    `known`: this very event was consumed before.
-    """
-
-    situation: Situation
-    business: Business
-    known: bool
-    now: datetime
-
-
-LOAD_SESSION = """
-SELECT
-    p AS payment,
-    bound AS bound, bound_terms.terms AS bound_terms,
-    c AS contract, t.terms,
-    j.id, j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing,
-    buyer.public_id AS buyer, seller.public_id AS seller,
-    EXISTS (
-        SELECT FROM application AS a WHERE a.job_id = p.job_id AND a.freelancer_id = p.seller_id
-    ) AS applied,
-    EXISTS (
-        SELECT FROM provider_event AS q
-        WHERE q.provider = $1 AND q.session_id = $3 AND q.took_money
-            AND q.outcome = 'quarantined'
-    ) AS quarantined,
-    EXISTS (
-        SELECT FROM payment AS o
-        WHERE o.provider_account_id = $4 AND o.provider_payment_id = $5
-            AND o.session_id IS DISTINCT FROM $3
-    ) AS counted,
-    EXISTS (
-        SELECT FROM provider_event AS e WHERE e.provider = $1 AND e.event_id = $2
-    ) AS known,
-    business_now() AS now,
-    b.id, b.name, b.currency, b.settings
-FROM (VALUES (1)) AS one (row)
-LEFT JOIN payment AS p ON p.provider_account_id = $4 AND p.session_id = $3
-INNER JOIN business AS b ON b.id = coalesce(p.business_id, 1)
-LEFT JOIN contract AS bound ON bound.id = p.contract_id
-LEFT JOIN contract_terms AS bound_terms ON bound_terms.contract_id = bound.id
-LEFT JOIN contract AS c ON c.job_id = p.job_id AND c.live
-LEFT JOIN contract_terms AS t ON t.contract_id = c.id
-LEFT JOIN job AS j ON j.id = p.job_id
-LEFT JOIN party AS buyer ON buyer.id = p.buyer_id
-LEFT JOIN party AS seller ON seller.id = p.seller_id
-"""
-
-
-async def load_session(
-    pool: Pool,
-    provider: str,
-    provider_account: int,
-    event_id: str,
-    session_id: str | None,
-    provider_payment_id: str | None,
-) -> FoundSession:
-    """What stands around `session_id` on one of our accounts at `provider`."""
-    async with pool.connection() as conn:
-        row = await conn.fetchrow(
-            LOAD_SESSION, provider, event_id, session_id, provider_account, provider_payment_id
-        )
-    assert row is not None
-    payment = _payment(row)
-    job = Job(*row[5:13]) if row[5] is not None else None
-    business = business_from(row, 20)
-    assert business is not None
-    bound = row["bound"]
-    metadata = {}
-    if payment is not None:
-        of = {"contractId": bound[3]} if job is None and bound is not None else {}
-        of = {"jobId": job.public_id} if job is not None else of
-        metadata = checkout_metadata(payment, of, row["buyer"], row["seller"])
-    situation = Situation(
-        payment=payment,
-        bound=contract_from(bound, row["bound_terms"]) if bound is not None else None,
-        live=_contract(row),
-        job=job,
-        applied=row["applied"],
-        metadata=metadata,
-        quarantined=row["quarantined"],
-        counted=row["counted"],
-    )
-    return FoundSession(situation, business, row["known"], row["now"])
 
 
 def checkout_metadata(

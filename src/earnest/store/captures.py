@@ -1,0 +1,131 @@
+"""What stands around a checkout session when a provider's event speaks of it.
+
+Events come in bursts (a provider that was away, a sale), so they are loaded together.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from earnest.domain.business import Business
+from earnest.domain.capture import Situation
+from earnest.domain.hiring import Job
+from earnest.store.contracts import business_from
+from earnest.store.db import Pool
+from earnest.store.grouping import Grouped
+from earnest.store.hiring import checkout_metadata
+from earnest.store.rows import contract_from, payment_from
+
+LOADS_MAX = 128
+
+
+class Told(msgspec.Struct, frozen=True):
+    """An event of our account at our provider, by its ids there."""
+
+    event_id: str
+    session_id: str | None
+    provider_payment_id: str | None
+
+
+class FoundSession(msgspec.Struct, frozen=True):
+    """What a decision about an event needs. `known`: this very event was consumed before."""
+
+    situation: Situation
+    business: Business
+    known: bool
+    now: datetime
+
+
+# `(SELECT $1)`: see store.contracts. A session that we did not open is the marketplace's.
+LOAD = """
+SELECT
+    p AS payment,
+    bound AS bound, bound_terms.terms AS bound_terms,
+    c AS contract, t.terms,
+    j.id, j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing,
+    buyer.public_id AS buyer, seller.public_id AS seller,
+    EXISTS (
+        SELECT FROM application AS a WHERE a.job_id = p.job_id AND a.freelancer_id = p.seller_id
+    ) AS applied,
+    EXISTS (
+        SELECT FROM provider_event AS o
+        WHERE o.provider = $1 AND o.session_id = q.session_id AND o.took_money
+            AND o.outcome = 'quarantined'
+    ) AS quarantined,
+    EXISTS (
+        SELECT FROM payment AS o
+        WHERE o.provider_account_id = $2 AND o.provider_payment_id = q.payment_id
+            AND o.session_id IS DISTINCT FROM q.session_id
+    ) AS counted,
+    EXISTS (
+        SELECT FROM provider_event AS e WHERE e.provider = $1 AND e.event_id = q.event_id
+    ) AS known,
+    business_now() AS now,
+    b.id, b.name, b.currency, b.settings
+FROM unnest((SELECT $3::text[]), (SELECT $4::text[]), (SELECT $5::text[]))
+    WITH ORDINALITY AS q (event_id, session_id, payment_id, position)
+LEFT JOIN payment AS p ON p.provider_account_id = $2 AND p.session_id = q.session_id
+LEFT JOIN business AS b ON b.id = coalesce(p.business_id, 1)
+LEFT JOIN contract AS bound ON bound.id = p.contract_id
+LEFT JOIN contract_terms AS bound_terms ON bound_terms.contract_id = bound.id
+LEFT JOIN contract AS c ON c.job_id = p.job_id AND c.live
+LEFT JOIN contract_terms AS t ON t.contract_id = c.id
+LEFT JOIN job AS j ON j.id = p.job_id
+LEFT JOIN party AS buyer ON buyer.id = p.buyer_id
+LEFT JOIN party AS seller ON seller.id = p.seller_id
+ORDER BY q.position
+"""
+
+
+class CaptureLoads:
+    """Coalesced loads for the events of one account."""
+
+    def __init__(self, pool: Pool, provider: str, provider_account: int) -> None:
+        self._pool = pool
+        self._provider = provider
+        self._provider_account = provider_account
+        self._together: Grouped[Told, FoundSession] = Grouped(
+            self._load, members_max=LOADS_MAX, lanes=2
+        )
+
+    async def session(self, told: Told) -> FoundSession:
+        """What stands around the session of this event."""
+        return await self._together(told)
+
+    async def _load(self, batch: Sequence[Told]) -> list[FoundSession]:
+        async with self._pool.connection() as conn:
+            rows = await conn.fetch(
+                LOAD,
+                self._provider,
+                self._provider_account,
+                [told.event_id for told in batch],
+                [told.session_id for told in batch],
+                [told.provider_payment_id for told in batch],
+            )
+        return [_found(row) for row in rows]
+
+
+def _found(row: asyncpg.Record) -> FoundSession:
+    payment = payment_from(row[0]) if row[0] is not None else None
+    bound, live = row[1], row[3]
+    job = Job(*row[5:13]) if row[5] is not None else None
+    business = business_from(row, 20)
+    assert business is not None
+    metadata = {}
+    if payment is not None:
+        of = {"contractId": bound[3]} if job is None and bound is not None else {}
+        of = {"jobId": job.public_id} if job is not None else of
+        metadata = checkout_metadata(payment, of, row[13], row[14])
+    situation = Situation(
+        payment=payment,
+        bound=contract_from(bound, row[2]) if bound is not None else None,
+        live=contract_from(live, row[4]) if live is not None else None,
+        job=job,
+        applied=row[15],
+        metadata=metadata,
+        quarantined=row[16],
+        counted=row[17],
+    )
+    return FoundSession(situation, business, row[18], row[19])
