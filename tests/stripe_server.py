@@ -74,7 +74,9 @@ class Armed(msgspec.Struct):
 class Remembered(msgspec.Struct, frozen=True):
     """The first answer to an idempotency key, and the request that it answers."""
 
-    question: tuple[str, str, dict[str, str]]
+    # Method, path, parameters, and the account: Stripe does not say whether accounts have keys of
+    # their own, so a key that comes for another one is refused here.
+    question: tuple[str, str, dict[str, str], str | None]
     answer: Answer
 
 
@@ -91,8 +93,8 @@ class StripeServer:
         self.requests: list[Request] = []
         self.url = ""
         self._faults: list[Armed] = []
-        self._answers: dict[tuple[str | None, str], Remembered] = {}
-        self._running: set[tuple[str | None, str]] = set()
+        self._answers: dict[str, Remembered] = {}
+        self._running: set[str] = set()
         self._connections: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
@@ -192,13 +194,12 @@ class StripeServer:
         if request.key is None:
             return (await self._worked(request, armed))[0].but(headers)
         headers["Idempotency-Key"] = request.key
-        place = (request.account, request.key)
-        question = (request.method, request.path, request.params)
-        if fault is Fault.CONFLICT_409 or place in self._running:
+        question = (request.method, request.path, request.params, request.account)
+        if fault is Fault.CONFLICT_409 or request.key in self._running:
             return _error(409, "This key is in use.", code="idempotency_key_in_use").but(headers)
         if not 0 < len(request.key) <= 255:
             return _error(400, "A key has 1 to 255 characters.").but(headers)
-        known = self._answers.get(place)
+        known = self._answers.get(request.key)
         if known is not None and known.question != question:
             refused = _error(400, "This key was another request's.", type_="idempotency_error")
             return refused.but(headers)
@@ -206,13 +207,13 @@ class StripeServer:
             return _broken().but(headers)
         if known is not None:
             return known.answer.but(headers | {"Idempotent-Replayed": "true"})
-        self._running.add(place)
+        self._running.add(request.key)
         try:
             answer, begun = await self._worked(request, armed)
         finally:
-            self._running.discard(place)
+            self._running.discard(request.key)
         if begun:
-            self._answers[place] = Remembered(question, answer)
+            self._answers[request.key] = Remembered(question, answer)
         return answer.but(headers)
 
     async def _worked(self, request: Request, armed: Armed | None) -> tuple[Answer, bool]:

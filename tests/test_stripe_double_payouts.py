@@ -117,6 +117,12 @@ async def test_it_moves_money_to_an_account_and_back(
     with pytest.raises(stripe.InvalidRequestError) as caught:
         await client.v1.transfers.create_async(wanted)
     assert caught.value.code == "balance_insufficient"
+    paid_out: Any = {"amount": 80_000, "currency": "inr"}
+    payout = await client.v1.payouts.create_async(paid_out, {"stripe_account": bob})
+    with pytest.raises(stripe.InvalidRequestError) as gone:
+        await client.v1.transfers.reversals.create_async(transfer.id, {"amount": 40_000})
+    assert gone.value.code == "balance_insufficient"
+    await client.v1.payouts.cancel_async(payout.id, {}, {"stripe_account": bob})
     await client.v1.transfers.reversals.create_async(transfer.id, {"amount": 40_000})
     await client.v1.transfers.reversals.create_async(transfer.id)
     with pytest.raises(stripe.InvalidRequestError):
@@ -126,6 +132,8 @@ async def test_it_moves_money_to_an_account_and_back(
     assert len((await client.v1.transfers.reversals.list_async(transfer.id)).data) == 2
     assert await moved(client, bob) == [
         ("charge", 100_000),
+        ("payout", -80_000),
+        ("payout_reversal", 80_000),
         ("refund", -40_000),
         ("refund", -60_000),
     ]
@@ -142,7 +150,9 @@ async def test_it_pays_out_what_an_account_has_and_takes_back_what_failed(
     )
     as_bob: Any = {"stripe_account": bob}
     wanted: Any = {"amount": 60_000, "currency": "inr"}
-    payout = await client.v1.payouts.create_async(wanted, as_bob)
+    payout = await client.v1.payouts.create_async(wanted, as_bob | {"idempotency_key": "po_1"})
+    with pytest.raises(stripe.IdempotencyError):  # the key was for Bob's payout
+        await client.v1.payouts.create_async(wanted, {"idempotency_key": "po_1"})
     with pytest.raises(stripe.InvalidRequestError) as caught:
         await client.v1.payouts.create_async(wanted, as_bob)
     assert caught.value.code == "balance_insufficient"
@@ -166,6 +176,10 @@ async def test_it_pays_out_what_an_account_has_and_takes_back_what_failed(
         ("payout_reversal", 60_000),
     ]
     assert await balance(client, bob) == {"available": 100_000, "pending": 0}
+    double.onboard(bob, complete=False)
+    with pytest.raises(stripe.InvalidRequestError) as not_now:
+        await client.v1.payouts.create_async(wanted, as_bob)
+    assert not_now.value.code == "payouts_not_allowed"
     listed = await client.v1.payouts.list_async({"status": "failed"}, as_bob)
     assert [(each.id, each.failure_code) for each in listed] == [(payout.id, "account_closed")]
 
@@ -204,5 +218,6 @@ async def test_it_has_no_money_but_what_its_balance_transactions_say(
     assert sum(net for _, net in rows) == (await balance(client))["available"]
     fees = await client.v1.balance_transactions.list_async({"type": "stripe_fee"})
     assert [(fee.amount, fee.source) for fee in fees] == [(-500, None)]
-    with pytest.raises(stripe.InvalidRequestError):
+    with pytest.raises(stripe.InvalidRequestError) as broken:
         await client.v1.payouts.create_async({"amount": 150, "currency": "huf"})
+    assert broken.value.param == "amount"  # not: there is no such money
