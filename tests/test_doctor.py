@@ -95,6 +95,14 @@ def test_it_wants_real_money_in_production() -> None:
     assert settings(**STRIPE, stripe_secret_key="sk_live_geheim") == {}
     for key in ("sk_test_geheim", "rk_test_geheim"):
         assert settings(**STRIPE, stripe_secret_key=key) == {"stripe_test_key": "warning"}
+    gateway = {"stripe_api_base": "https://stripe.example.com", "stripe_secret_key": "sk_live_g"}
+    assert settings(**STRIPE, **gateway) == {"stripe_api_base": "warning"}
+    for secrets, found in (
+        ("whsec_geheim,whsec_geheimer", {"stripe_webhook_secrets": "note"}),
+        ("geheim", {"stripe_webhook_secret": "error"}),
+    ):
+        live = {"provider": "stripe", "stripe_secret_key": "sk_live_geheim"}
+        assert settings(**live, stripe_webhook_secret=secrets) == found
     tried = {"env": "sandbox", "stripe_secret_key": "sk_test_geheim", **ON_LOOPBACK}
     assert settings(**STRIPE, **tried) == {"sandbox": "note"}
 

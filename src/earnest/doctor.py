@@ -146,12 +146,8 @@ def _of_production(settings: Settings, *, is_https: bool, is_local: bool) -> Ite
             "EARNEST_PROVIDER is sandbox: no payment is of real money.",
             "Take no real orders with this installation.",
         )
-    elif settings.stripe_secret_key.startswith(STRIPE_TEST_KEYS):
-        yield warning(
-            "stripe_test_key",
-            "EARNEST_STRIPE_SECRET_KEY is a test key: no payment is of real money.",
-            "Take the live key, and the secret of the live webhook endpoint.",
-        )
+    else:
+        yield from _of_stripe(settings)
     if not settings.smtp_url:
         yield error(
             "smtp_url",
@@ -175,6 +171,34 @@ def _of_production(settings: Settings, *, is_https: bool, is_local: bool) -> Ite
             "metrics_token",
             "GET /metrics is closed to everybody.",
             "Set EARNEST_METRICS_TOKEN, and give it to Prometheus.",
+        )
+
+
+def _of_stripe(settings: Settings) -> Iterator[Finding]:
+    if settings.stripe_secret_key.startswith(STRIPE_TEST_KEYS):
+        yield warning(
+            "stripe_test_key",
+            "EARNEST_STRIPE_SECRET_KEY is a test key: no payment is of real money.",
+            "Take the live key, and the secret of the live webhook endpoint.",
+        )
+    if settings.stripe_api_base:
+        yield warning(
+            "stripe_api_base",
+            "EARNEST_STRIPE_API_BASE is set: the key and all payments go there, not to Stripe.",
+            "Unset it unless that is a gateway of your own to Stripe.",
+        )
+    if not all(secret.startswith("whsec_") for secret in settings.stripe_webhook_secret):
+        yield error(
+            "stripe_webhook_secret",
+            "EARNEST_STRIPE_WEBHOOK_SECRET has one that is none of Stripe's: they begin with"
+            " whsec_. Whoever guesses it can say that something was paid.",
+            "Copy the signing secret from the webhook endpoint's page at Stripe.",
+        )
+    if len(settings.stripe_webhook_secret) > 1:
+        yield note(
+            "stripe_webhook_secrets",
+            "EARNEST_STRIPE_WEBHOOK_SECRET has several: events signed with any are believed.",
+            "When Stripe has dropped the old secret, drop it here, too.",
         )
 
 

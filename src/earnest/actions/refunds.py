@@ -76,7 +76,8 @@ async def _send(core: Core, public_id: PublicId) -> None:
         await _fail(core, claimed, error.message, found.now)
         return
     except ProviderError as error:
-        nothing_happened = isinstance(error, ProviderTransient)
+        # What an earlier call may have done is not known any better when this one did nothing.
+        nothing_happened = isinstance(error, ProviderTransient) and before is RefundState.PLANNED
         await _step(
             core,
             claimed,
