@@ -12,6 +12,7 @@ import stripe
 from receiver import answering, receiving
 from stripe_client import captured, page, seller, speaking_to
 from stripe_double import StripeDouble
+from stripe_routes import ROUTES
 
 # The SDK hands its bodies to httpx under an older name.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -238,6 +239,48 @@ def may_be_missing(name: str, hint: Any) -> bool:
     """A field that the SDK does not promise; what begins with _ is no field."""
     private = name.startswith("_") or typing.get_origin(hint) is typing.ClassVar
     return private or type(None) in typing.get_args(hint)
+
+
+async def test_it_finds_and_lists_everything_that_it_made(
+    double: StripeDouble, client: stripe.StripeClient
+) -> None:
+    """Every route that reads, for the platform and, where it has any, for a connected account."""
+    intent = await captured(client, double)
+    await client.v1.refunds.create_async({"payment_intent": intent, "amount": 10})
+    bob = await seller(client, double)
+    transfer = await client.v1.transfers.create_async(
+        {"amount": 100, "currency": "inr", "destination": bob}
+    )
+    reversal = await client.v1.transfers.reversals.create_async(transfer.id, {"amount": 50})
+    await client.v1.payouts.create_async({"amount": 10, "currency": "inr"})
+    for kind, folder in (
+        ("account", "accounts"),
+        ("balance_transaction", "balance_transactions"),
+        ("checkout.session", "checkout/sessions"),
+        ("payout", "payouts"),
+        ("refund", "refunds"),
+        ("transfer", "transfers"),
+        ("transfer_reversal", f"transfers/{transfer.id}/reversals"),
+    ):
+        listed = (await raw(double, "GET", f"/v1/{folder}", "limit=100")).json()
+        mine = {id_ for id_, each in double.all(kind).items() if double.books.owner(each) is None}
+        assert {each["id"] for each in listed["data"]} == mine != set()
+        for id_ in mine:
+            found = (await raw(double, "GET", f"/v1/{folder}/{id_}")).json()
+            assert (found["id"], found["object"]) == (id_, kind)
+    (charge, *_), (session,) = double.all("charge"), double.sessions
+    for path, kind in (
+        (f"charges/{charge}", "charge"),
+        (f"payment_intents/{intent}", "payment_intent"),
+        (f"checkout/sessions/{session}/line_items", "list"),
+        ("account", "account"),
+        ("balance", "balance"),
+    ):
+        assert (await raw(double, "GET", f"/v1/{path}")).json()["object"] == kind
+    assert reversal.transfer == transfer.id
+    asked = [each.path for each in double.requests if each.method == "GET"]
+    for route in ROUTES:
+        assert route.method != "GET" or any(map(route.path.fullmatch, asked)), route.path.pattern
 
 
 async def test_it_says_what_the_sdk_knows_and_nothing_else(
