@@ -1,31 +1,28 @@
-"""Contracts that are paid and refunded with EARNEST_PROVIDER=stripe, over HTTP from end to end.
+"""A client pays with EARNEST_PROVIDER=stripe, over HTTP from end to end.
 
 Stripe is its double, on a socket of its own; its signed events are posted to /webhook. What stays
 in the end: the books, as `verify` sees them, and the objects at Stripe.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
-from litestar import Litestar
 
 from conftest import TestDatabase
 from deal import Deal
-from dealing import books, row
 from earnest.app import build_app
-from earnest.providers.base import amount_minor_of
+from earnest.providers import stripe_line
 from earnest.settings import Settings
 from earnest.store.db import Pool
-from earnest.store.verify import verify
 from earnest.worker.chores import chores_of
 from life import Life, accepted
-from partners import Broker, make_broker
+from partners import make_broker
+from stripe_desk import REFUNDS, checkout, fetch, heard, paid, settings_with, sound
 from stripe_double import Fault, Outcome, StripeDouble
 from web import Cast, caller, make_settings
 
-REFUNDS = "SELECT public_id, state, last_error FROM refund ORDER BY id"
 INBOX = (
     "SELECT outcome, took_money FROM provider_event WHERE outcome <> 'ignored' ORDER BY event_id"
 )
@@ -40,63 +37,7 @@ async def stripe() -> AsyncIterator[StripeDouble]:
 
 @pytest.fixture
 def settings(database: TestDatabase, stripe: StripeDouble) -> Settings:
-    return make_settings(
-        database.app_dsn,
-        provider="stripe",
-        stripe_secret_key=stripe.api_key,
-        stripe_webhook_secret=("whsec_of_last_week", stripe.webhook_secret),
-        stripe_api_base=stripe.url,
-    )
-
-
-async def checkout(life: Life) -> None:
-    """Alice asks for the page where she pays; `life.session` is its id at Stripe."""
-    answer = await life.cast.alice.post(
-        f"/api/client/job/payment/{life.job}", json={"freelancerId": life.cast.bob.id}
-    )
-    life.session = accepted(answer)["id"]
-
-
-async def heard(stripe: StripeDouble, app: Litestar, *events: Any, **how: Any) -> None:
-    """Stripe tells what it has to tell, and is believed."""
-    async with caller(app) as anybody:
-        for answer in await stripe.deliver(anybody, *events, **how):
-            assert answer.status_code == 200, answer.text
-
-
-async def press_pay(deal: Deal) -> httpx.Response:
-    """Huda follows the partner's link and presses the button."""
-    async with caller(deal.broker.app) as huda:
-        page = await huda.get("/checkout", params={"token": deal.token})
-        assert page.status_code == 200
-        assert "form-action 'self' https:;" in page.headers["Content-Security-Policy"]
-        return await huda.post("/checkout", params={"token": deal.token})
-
-
-async def paid(stripe: StripeDouble, deal: Deal) -> str:
-    """Huda pays; the session at Stripe."""
-    pressed = await press_pay(deal)
-    assert pressed.status_code == 303
-    session = next(reversed(stripe.sessions.values()))
-    assert pressed.headers["Location"] == session["url"]
-    stripe.pay(session["id"])
-    await heard(stripe, deal.broker.app)
-    return str(session["id"])
-
-
-async def sound(app: Litestar) -> None:
-    """Nothing is wrong in the whole database."""
-    dsn = app.state.settings.database_url
-    report = await verify(dsn, minor_of=amount_minor_of)
-    assert report.violations == (), report.lines()
-
-
-async def fetch(app: Litestar, sql: str) -> list[tuple[Any, ...]]:
-    async with app.state.pool.connection() as conn:
-        return [tuple(found) for found in await conn.fetch(sql)]
-
-
-# -- the marketplace ------------------------------------------------------------------------
+    return settings_with(stripe, database.app_dsn)
 
 
 async def test_it_takes_a_clients_money_through_stripe(stripe: StripeDouble, cast: Cast) -> None:
@@ -224,6 +165,31 @@ async def test_it_charges_nothing_while_stripe_is_down(stripe: StripeDouble, cas
     await sound(cast.app)
 
 
+async def test_it_opens_one_page_for_ten_who_ask_at_once(stripe: StripeDouble, cast: Cast) -> None:
+    """Stripe answers nine of them that somebody with the same key is being served."""
+    life = await Life.begin(cast)
+    stripe.fault("POST", "/v1/checkout/sessions", Fault.SLOW, seconds=0.3)
+    path, body = f"/api/client/job/payment/{life.job}", {"freelancerId": cast.bob.id}
+    answers = await asyncio.gather(*(cast.alice.post(path, json=body) for _ in range(10)))
+    assert {accepted(answer)["id"] for answer in answers} == set(stripe.sessions)
+    assert len(stripe.sessions) == 1
+
+
+async def test_it_does_not_wait_for_a_page_that_takes_too_long(
+    stripe: StripeDouble, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = await Life.begin(cast)
+    monkeypatch.setattr(stripe_line, "CALL_SECONDS", 0.2)
+    stripe.fault("POST", "/v1/checkout/sessions", Fault.SLOW, seconds=60)
+    path = f"/api/client/job/payment/{life.job}"
+    assert (await cast.alice.post(path, json={"freelancerId": cast.bob.id})).status_code == 503
+    await checkout(life)
+    assert list(stripe.sessions) == [life.session]
+    stripe.pay(life.session)
+    await heard(stripe, cast.app)
+    await sound(cast.app)
+
+
 @pytest.mark.parametrize(
     "fault", [Fault.RESET_AFTER_SUCCESS, Fault.GARBAGE, Fault.HALF, Fault.TOO_MANY_429]
 )
@@ -236,116 +202,6 @@ async def test_it_opens_one_page_over_a_bad_line(
     assert (await cast.alice.post(path, json={"freelancerId": cast.bob.id})).status_code == 503
     await checkout(life)
     assert list(stripe.sessions) == [life.session]
-
-
-# -- partners -------------------------------------------------------------------------------
-
-
-async def test_it_pays_and_refunds_a_partners_contract(
-    stripe: StripeDouble, broker: Broker
-) -> None:
-    deal = await Deal.begin(broker)
-    session = await paid(stripe, deal)
-    assert await deal.status() == "escrow"
-    assert stripe.sessions[session]["amount_total"] == 114_375
-    assert (await deal.refund()).status_code == 200
-    assert await deal.settle() == 1
-    ((public_id, state, _),) = await fetch(broker.app, REFUNDS)
-    (refund,) = stripe.refunds.values()
-    assert refund["metadata"] == {"refundId": public_id}
-    assert stripe.requests[-1].key == public_id
-    assert state == "done"
-    assert await deal.status() == "refunded"
-    assert refund["payment_intent"] == stripe.sessions[session]["payment_intent"]
-    assert await books(deal) == row("143.75", "0", "0", "25", "3.75", "115")
-    await sound(broker.app)
-
-
-async def test_it_waits_for_a_refund_that_takes_days(stripe: StripeDouble, broker: Broker) -> None:
-    deal = await Deal.begin(broker)
-    await paid(stripe, deal)
-    assert (await deal.refund()).status_code == 200
-    stripe.books.refund_status = "pending"
-    assert await deal.settle() == 1
-    assert await deal.status() != "refunded"
-    (refund,) = stripe.refunds
-    stripe.settle_refund(refund, "succeeded")
-    await later(broker, 3_600)
-    assert await deal.settle() == 1
-    assert await deal.status() == "refunded"
-    assert list(stripe.refunds) == [refund]
-    await sound(broker.app)
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault.RESET_AFTER_SUCCESS,
-        Fault.RESET_BEFORE,
-        Fault.ERROR_500_AFTER_SUCCESS,
-        Fault.ERROR_500_THEN_SUCCESS,
-        Fault.CONFLICT_409,
-        Fault.TOO_MANY_429,
-        Fault.GARBAGE,
-        Fault.HALF,
-    ],
-)
-async def test_it_gives_money_back_once_over_a_bad_line(
-    stripe: StripeDouble, broker: Broker, fault: Fault
-) -> None:
-    deal = await Deal.begin(broker)
-    await paid(stripe, deal)
-    assert (await deal.refund()).status_code == 200
-    stripe.fault("POST", "/v1/refunds", fault)
-    assert await deal.settle() == 1
-    ((_, state, _),) = await fetch(broker.app, REFUNDS)
-    assert state in ("planned", "unknown")
-    await later(broker, 3_600)
-    assert await deal.settle() == 1
-    assert await deal.status() == "refunded"
-    assert len(stripe.refunds) == 1
-    assert await deal.settle() == 0
-    await sound(broker.app)
-
-
-async def later(broker: Broker, seconds: int) -> None:
-    async with caller(broker.app) as nobody:
-        accepted(await nobody.post("/sandbox/clock", json={"advance_seconds": seconds}))
-
-
-@pytest.mark.parametrize(
-    ("currency", "amount", "at_stripe"),
-    [("UGX", 160_000, 100), ("MGA", 160_000, 0.01), ("JPY", 160_000, 1), ("KWD", 1_000, 1)],
-)
-async def test_it_means_the_same_amount_as_stripe(
-    stripe: StripeDouble, app: Litestar, currency: str, amount: int, at_stripe: float
-) -> None:
-    broker = await make_broker(app, currency=currency)
-    deal = await Deal.begin(broker, amount=amount, Milestones=None)
-    await paid(stripe, deal)
-    assert await deal.status() == "escrow"
-    async with app.state.pool.connection() as conn:
-        (minor,) = await conn.fetchrow("SELECT amount_minor FROM payment")
-    (session,) = stripe.sessions.values()
-    assert session["amount_total"] == minor * at_stripe
-    assert (await deal.refund()).status_code == 200
-    assert await deal.settle() == 1
-    assert await deal.status() == "refunded"
-    await sound(app)
-    await broker.client.aclose()
-
-
-async def test_it_asks_for_nothing_that_stripe_cannot_charge_exactly(
-    stripe: StripeDouble, app: Litestar
-) -> None:
-    """57.188 KWD with all charges: cards take fils by tens."""
-    broker = await make_broker(app, currency="KWD")
-    deal = await Deal.begin(broker, amount=50, Milestones=None)
-    for _ in range(2):
-        assert (await press_pay(deal)).status_code == 503
-    assert stripe.requests == []
-    await sound(app)
-    await broker.client.aclose()
 
 
 # -- what there is, and what there is not ---------------------------------------------------

@@ -169,3 +169,7 @@ class ProviderTransient(ProviderError):
 
 class ProviderUnknown(ProviderError):
     """The payment provider may or may not have acted: look the outcome up, never guess."""
+
+
+class ProviderKeyInUse(ProviderUnknown):
+    """A call with this idempotency key is still under way at the provider."""

@@ -16,7 +16,13 @@ from earnest.domain.change import Change
 from earnest.domain.hiring import payment_change
 from earnest.domain.party import Actor
 from earnest.domain.payment import Payment, PaymentState
-from earnest.errors import ProviderError, ProviderKeyReused, ProviderPermanent, Unavailable
+from earnest.errors import (
+    ProviderError,
+    ProviderKeyInUse,
+    ProviderKeyReused,
+    ProviderPermanent,
+    Unavailable,
+)
 from earnest.ids import Ids
 from earnest.providers.base import CheckoutRequest, CheckoutSession, CheckoutState
 from earnest.store.commit import Commit
@@ -34,7 +40,7 @@ class ProviderRefused(Unavailable):
 
 
 class OthersAsk(Exception):
-    """Somebody else has asked for the session of a payment, in other words."""
+    """Somebody else has asked for the session of a payment, in other words or just now."""
 
 
 class Urls(msgspec.Struct, frozen=True):
@@ -74,7 +80,7 @@ async def ask(
     )
     try:
         return await core.provider.create_checkout(request)
-    except ProviderKeyReused as error:
+    except (ProviderKeyReused, ProviderKeyInUse) as error:
         raise OthersAsk from error
     except ProviderPermanent as error:
         await close(core, actor, payment, now, PaymentState.FAILED)
@@ -86,9 +92,9 @@ async def ask(
 async def give_way(core: Core, actor: Actor, payment: Payment, now: datetime, turn: int) -> None:
     """Let others finish who have asked for the session of `payment`, before the next look at it.
 
-    `turn` counts from 0. Who has not finished after PATIENT_TURNS never will: an answer was lost
-    and the title has changed since, or its link is not known any more. The payment is closed then,
-    and a new one may begin.
+    `turn` counts from 0. Who has not finished after PATIENT_TURNS never will, or too late: an
+    answer was lost and the title has changed since, its link is not known any more, or the provider
+    takes its time. The payment is closed then, and a new one may begin.
     """
     if turn < PATIENT_TURNS:
         await asyncio.sleep(TURN_SECONDS * (turn + 1))

@@ -121,7 +121,7 @@ class Provider(Protocol):
         """The session of `request.idempotency_key`, opened now unless it exists.
 
         Raises ProviderPermanent when the request is refused, ProviderKeyReused when the key was
-        used for another request.
+        used for another request, ProviderKeyInUse while another call with it is under way.
         """
         ...
 

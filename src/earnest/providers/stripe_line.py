@@ -18,6 +18,7 @@ import stripe
 
 from earnest.errors import (
     ProviderError,
+    ProviderKeyInUse,
     ProviderKeyReused,
     ProviderPermanent,
     ProviderTransient,
@@ -113,9 +114,8 @@ def refusal_of(error: stripe.StripeError) -> ProviderError:
     if isinstance(error, stripe.RateLimitError):
         return ProviderTransient(told)
     if status == 409:
-        # With the same key something is under way that may yet happen.
         in_use = code == "idempotency_key_in_use"
-        return ProviderUnknown(told) if in_use else ProviderTransient(told)
+        return ProviderKeyInUse(told) if in_use else ProviderTransient(told)
     refused = (stripe.InvalidRequestError, stripe.CardError, stripe.PermissionError)
     return ProviderPermanent(told) if isinstance(error, refused) else ProviderUnknown(told)
 
