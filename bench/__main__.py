@@ -1,5 +1,6 @@
 """`python -m bench`: the door, and reading over HTTP, against pgbench in turns; what the guard
-costs; partners against the marketplace, and their webhooks. QUICK=1 takes some two minutes.
+costs; partners against the marketplace, and their webhooks; provider events against the commits
+that they lead to. QUICK=1 takes some three minutes.
 
 Exit code 1 if the books are wrong, or if a must is missed by more than noise: below it in three
 rounds of four, on a machine whose other processes left us three quarters of its cores.
@@ -20,6 +21,7 @@ import msgspec
 import uvloop
 
 from bench import books, door, guarded, report, seeding, yardstick
+from bench.events import Events
 from bench.neighbours import SHARE_MAX, Clock
 from bench.partners import Partners
 from bench.reads import Reads
@@ -54,10 +56,27 @@ class Size(msgspec.Struct, frozen=True):
     read_rounds: int
     reads: int
     webhooks: int
+    events: int
 
 
-QUICK = Size(rounds=7, releases=3_840, seconds_max=70, read_rounds=5, reads=6_400, webhooks=1_600)
-FULL = Size(rounds=9, releases=9_600, seconds_max=900, read_rounds=9, reads=25_600, webhooks=9_600)
+QUICK = Size(
+    rounds=7,
+    releases=3_840,
+    seconds_max=70,
+    read_rounds=5,
+    reads=6_400,
+    webhooks=1_600,
+    events=1_920,
+)
+FULL = Size(
+    rounds=9,
+    releases=9_600,
+    seconds_max=900,
+    read_rounds=9,
+    reads=25_600,
+    webhooks=9_600,
+    events=3_840,
+)
 ROUNDS_MIN = 3
 
 
@@ -202,12 +221,14 @@ async def measure(server: Embedded, size: Size) -> tuple[list[report.Figure], re
         figures += await partners.run(say)
         webhooks = Webhooks(pool, server, rounds=size.read_rounds, count=size.webhooks)
         figures += await webhooks.run(say)
+        events = Events(pool, server, rounds=size.read_rounds, count=size.events)
+        figures += await events.run(say)
         async with pool.connection() as conn:
             postgresql = await conn.fetchval("SELECT current_setting('server_version')")
     finally:
         await pool.close()
-    rates = bench.rates | reads.rates | partners.rates | webhooks.rates
-    others = [*bench.others, *reads.others, *partners.others]
+    rates = bench.rates | reads.rates | partners.rates | webhooks.rates | events.rates
+    others = [*bench.others, *reads.others, *partners.others, *events.others]
     return figures, report.machine(postgresql, others, rates, webhooks.delays_ms)
 
 

@@ -8,11 +8,10 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import asyncpg
 import httpx
 import msgspec
 
-from bench import load, seeding
+from bench import books, load, seeding
 from bench.neighbours import Clock
 from bench.reads import CONNECTIONS, ready, serve, token_of
 from bench.report import Figure
@@ -71,7 +70,7 @@ class Partners:
                 )
                 say("serving; a marketplace and a partner")
                 await self._round(port, posts, creates, measured=False)
-                await self._analyze()
+                await books.analyze(self._server.owner_dsn)
                 postmaster = self._server.pgdata / "postmaster.pid"
                 for number in range(self._rounds):
                     begun = Clock.read(postmaster, serving.pid)
@@ -85,14 +84,6 @@ class Partners:
             self._cost("partner_create_to_marketplace", CREATE, CREATE_TWO, 1.6, 1.2),
             self._cost("partner_show_to_marketplace", VIEW, SHOW, 1.3, 1.0),
         ]
-
-    async def _analyze(self) -> None:
-        """As autovacuum does within a minute: plans are not made for tables that were empty."""
-        conn = await asyncpg.connect(self._server.owner_dsn)
-        try:
-            await conn.execute("ANALYZE")
-        finally:
-            await conn.close()
 
     def _cost(self, name: str, of: str, partner: str, must: float, goal: float) -> Figure:
         """How many times as much the partner's costs: rates the other way round."""
