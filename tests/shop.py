@@ -1,6 +1,6 @@
 """Payment providers to test: the sandbox in its town, Stripe behind its double.
 
-A **shop** is a provider with somebody who pays there; `shop` runs a test once for each. `stripe` is
+A **shop** is a provider with somebody who pays there: `sandbox_shop`, `stripe_shop`. `stripe` is
 the double on its own, `provider` a StripeProvider at it that waits half a second and no longer.
 """
 
@@ -132,12 +132,6 @@ async def provider(
     made = provider_at(stripe.url)
     yield made
     await made.close()
-
-
-@pytest.fixture(params=["sandbox", "stripe"])
-def shop(request: pytest.FixtureRequest) -> Shop:
-    found: Shop = request.getfixturevalue(f"{request.param}_shop")
-    return found
 
 
 def a_refund(payment_id: str, **changes: Any) -> RefundRequest:

@@ -21,6 +21,12 @@ from shop import Shop, a_refund
 from town import NOON, a_request
 
 
+@pytest.fixture(params=["sandbox", "stripe"])
+def shop(request: pytest.FixtureRequest) -> Shop:
+    found: Shop = request.getfixturevalue(f"{request.param}_shop")
+    return found
+
+
 async def paid(shop: Shop, **changes: Any) -> tuple[CheckoutSession, str]:
     """A session that was paid, and the provider's id of its payment."""
     session = await shop.provider.create_checkout(a_request(**changes))

@@ -125,9 +125,9 @@ NO_AMOUNT = [
 async def test_it_refuses_what_is_no_amount(cast: Cast, pool: Pool) -> None:
     for literal in NO_AMOUNT:
         content = with_rate(cast, literal)
-        began = time.perf_counter()
+        began = time.process_time()
         answer = await send(cast, content)
-        took_seconds = time.perf_counter() - began
+        took_seconds = time.process_time() - began
         body = problem(answer, 400)
         assert body.get("field", "rate") == "rate"
         assert took_seconds < 0.5
@@ -137,10 +137,10 @@ async def test_it_refuses_what_is_no_amount(cast: Cast, pool: Pool) -> None:
 @pytest.mark.parametrize("literal", ["9" * 60_000, "1e" + "9" * 60_000, "0." + "0" * 60_000])
 def test_it_refuses_huge_numbers_without_building_them(literal: str) -> None:
     body = f'{{"rate":{literal}}}'.encode()
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(EarnestError):
         read_json(body)
-    assert time.perf_counter() - began < 0.01
+    assert time.process_time() - began < 0.01
 
 
 async def test_it_takes_every_honest_text(cast: Cast) -> None:
