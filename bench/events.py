@@ -32,7 +32,7 @@ from earnest.domain.verbs import created_body, new_contract
 from earnest.ids import PublicId
 from earnest.ledger.movements import expand
 from earnest.providers import signature
-from earnest.providers.base import parse_event
+from earnest.providers.events import parse_event
 from earnest.settings import Settings
 from earnest.store.captures import Told
 from earnest.store.commit import Commit

@@ -11,13 +11,8 @@ import msgspec
 import pytest
 
 from earnest.providers import stripe_line
-from earnest.providers.base import (
-    CheckoutSession,
-    Provider,
-    ProviderEvent,
-    RefundRequest,
-    parse_event,
-)
+from earnest.providers.base import CheckoutSession, Provider, RefundRequest
+from earnest.providers.events import ProviderEvent, parse_event
 from earnest.providers.stripe import StripeProvider
 from stripe_double import StripeDouble
 from town import NOON, Town, a_request

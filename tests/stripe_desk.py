@@ -11,7 +11,7 @@ import httpx
 from litestar import Litestar
 
 from deal import Deal
-from earnest.providers.base import amount_minor_of
+from earnest.providers.events import amount_minor_of
 from earnest.settings import Settings
 from earnest.store.verify import verify
 from life import Life, accepted

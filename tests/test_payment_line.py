@@ -9,12 +9,7 @@ from checkout_event import rows, sessions
 from checkouts import DAY_SECONDS, STATES, later, pay
 from conftest import TestDatabase
 from earnest.errors import ProviderPermanent, ProviderTransient, ProviderUnknown
-from earnest.providers.base import (
-    CheckoutRequest,
-    CheckoutSession,
-    CheckoutStatus,
-    Provider,
-)
+from earnest.providers.base import CheckoutRequest, CheckoutSession, CheckoutStatus, Provider
 from earnest.store.verify import verify
 from life import Life, accepted
 from web import Cast, problem

@@ -11,12 +11,8 @@ import msgspec
 import pytest
 
 from earnest.errors import ProviderError, ProviderKeyReused, ProviderPermanent
-from earnest.providers.base import (
-    CheckoutSession,
-    CheckoutState,
-    EventKind,
-    ProviderRefundState,
-)
+from earnest.providers.base import CheckoutSession, CheckoutState, ProviderRefundState
+from earnest.providers.events import EventKind
 from shop import Shop, a_refund
 from town import NOON, a_request
 

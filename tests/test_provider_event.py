@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earnest.errors import MalformedBody
-from earnest.providers.base import DEPTH_MAX, EventKind, ProviderEvent, parse_event
+from earnest.providers.events import EventKind, ProviderEvent, parse_event
+from earnest.providers.strict import DEPTH_MAX
 
 PAID: dict[str, Any] = {
     "id": "evt_1",

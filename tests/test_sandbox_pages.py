@@ -6,10 +6,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from earnest.providers.base import (
-    CheckoutSession,
-    EventKind,
-)
+from earnest.providers.base import CheckoutSession
+from earnest.providers.events import EventKind
 from earnest.providers.sandbox_rules import (
     origin,
 )

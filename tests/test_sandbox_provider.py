@@ -8,12 +8,8 @@ import msgspec
 import pytest
 
 from earnest.errors import Conflict, InvalidField, NotFound, ProviderPermanent, Refused
-from earnest.providers.base import (
-    CheckoutState,
-    EventKind,
-    Provider,
-    ProviderEvent,
-)
+from earnest.providers.base import CheckoutState, Provider
+from earnest.providers.events import EventKind, ProviderEvent
 from earnest.providers.sandbox_rules import (
     refuse_unusable,
 )

@@ -13,7 +13,8 @@ from earnest.errors import (
     MalformedBody,
     ProviderPermanent,
 )
-from earnest.providers.base import CheckoutState, parse_event
+from earnest.providers.base import CheckoutState
+from earnest.providers.events import parse_event
 from earnest.providers.stripe import API_VERSION, StripeProvider
 from earnest.providers.stripe_units import from_stripe, to_stripe
 from shop import a_refund, paid, provider_at

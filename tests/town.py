@@ -19,12 +19,8 @@ from litestar import Litestar, Request, Response, post
 from litestar.datastructures import State
 
 from earnest.providers import signature
-from earnest.providers.base import (
-    CheckoutRequest,
-    CheckoutSession,
-    ProviderEvent,
-    parse_event,
-)
+from earnest.providers.base import CheckoutRequest, CheckoutSession
+from earnest.providers.events import ProviderEvent, parse_event
 from earnest.providers.sandbox import SandboxProvider
 from earnest.store.db import Pool
 from earnest.web.problems import HANDLERS

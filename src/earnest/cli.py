@@ -170,7 +170,7 @@ def create(
 def verify(*, data: Data = None, as_json: AsJson = False) -> None:
     """Check every invariant of the books; exit 1 and name the first row that breaks one."""
     from earnest.database import opened
-    from earnest.providers.base import amount_minor_of
+    from earnest.providers.events import amount_minor_of
     from earnest.store import verify as books
 
     with opened(settings_of(data), say, create=False, migrated=False) as database, _bar() as bar:

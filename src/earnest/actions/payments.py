@@ -17,10 +17,7 @@ from earnest.errors import (
 )
 from earnest.ids import Ids, PublicId
 from earnest.ledger.movements import expand
-from earnest.providers.base import (
-    EventKind,
-    ProviderEvent,
-)
+from earnest.providers.events import EventKind, ProviderEvent
 from earnest.store.accounts import require_active
 from earnest.store.captures import Told
 from earnest.store.commit import Commit

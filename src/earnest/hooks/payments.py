@@ -10,7 +10,7 @@ from earnest.actions.core import ANY_ACTION
 from earnest.actions.payments import take_event
 from earnest.errors import InvalidSignature, MalformedBody
 from earnest.providers import signature
-from earnest.providers.base import parse_event
+from earnest.providers.events import parse_event
 from earnest.web.auth import PUBLIC
 from earnest.web.guard import BodyTooLarge, EarnestRequest
 

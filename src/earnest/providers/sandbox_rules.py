@@ -16,8 +16,8 @@ from earnest.providers.base import (
     EXPIRES_IN_SECONDS_MIN,
     CheckoutRequest,
     CheckoutState,
-    storable,
 )
+from earnest.providers.strict import storable
 
 RETRY_DELAYS_SECONDS = (1, 5, 30, 120, 600, 3600)
 """Waits after the first failed attempts to deliver; the last one repeats."""
