@@ -132,13 +132,13 @@ async def provider(
 def a_refund(payment_id: str, **changes: Any) -> RefundRequest:
     request = RefundRequest(
         idempotency_key="refund-1",
+        reference="refund-1",
         payment_id=payment_id,
         amount_minor=500_000,
         currency="INR",
-        metadata={"refundId": "refund-1"},
     )
     if "idempotency_key" in changes:
-        changes.setdefault("metadata", {"refundId": changes["idempotency_key"]})
+        changes.setdefault("reference", changes["idempotency_key"])
     return msgspec.structs.replace(request, **changes)
 
 

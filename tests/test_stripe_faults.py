@@ -181,7 +181,7 @@ async def test_it_repeats_no_words_of_stripes(
     """They are for developers, and may name a card, a person or a key."""
     refund = await paid(stripe, provider)
     await provider.create_refund(refund)
-    other = RefundRequest("refund-1", refund.payment_id, 1, "INR", {})
+    other = RefundRequest("refund-1", "refund-1", refund.payment_id, 1, "INR")
     with pytest.raises(ProviderKeyReused) as refused:
         await provider.create_refund(other)
     assert "another" not in refused.value.message

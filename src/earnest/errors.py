@@ -153,6 +153,9 @@ class ProviderError(EarnestError):
     """The payment provider did not do what was asked."""
 
     status = 502
+    key_is_spent = False
+    """The provider would give this answer again for the same idempotency key, whatever has changed:
+    a further attempt needs another key, once a lookup has shown that nothing happened."""
 
 
 class ProviderPermanent(ProviderError):

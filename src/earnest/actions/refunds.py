@@ -100,10 +100,10 @@ async def _ask(core: Core, refund: Refund, payment_id: str, before: RefundState)
     """What the provider says of it; asked anew only where it does not know the refund."""
     request = RefundRequest(
         idempotency_key=refund.public_id,
+        reference=refund.public_id,
         payment_id=payment_id,
         amount_minor=refund.amount_minor,
         currency=refund.currency,
-        metadata={"refundId": refund.public_id},
     )
     if before is not RefundState.PLANNED:
         known = await core.provider.find_refund(request)

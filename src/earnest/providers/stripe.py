@@ -184,7 +184,7 @@ class StripeProvider:
                 {
                     "payment_intent": request.payment_id,
                     "amount": amount,
-                    "metadata": _refund_metadata(request),
+                    "metadata": {"refundId": request.reference},
                 },
                 {"idempotency_key": request.idempotency_key},
             )
@@ -206,7 +206,7 @@ class StripeProvider:
                 raise
             async for answer in page.auto_paging_iter():
                 found = read(answer, _Refund)
-                if (found.metadata or {}).get("refundId") == request.idempotency_key:
+                if (found.metadata or {}).get("refundId") == request.reference:
                     return _refund(found, request)
         return None
 
@@ -239,11 +239,6 @@ def _checkout_params(request: CheckoutRequest, asked_at: datetime) -> SessionCre
         "cancel_url": request.cancel_url,
         "expires_at": int(asked_at.timestamp()) + open_seconds,
     }
-
-
-def _refund_metadata(request: RefundRequest) -> dict[str, str]:
-    """`refundId` is how `find_refund` knows it again."""
-    return dict(sorted((request.metadata | {"refundId": request.idempotency_key}).items()))
 
 
 # -- being answered -------------------------------------------------------------------------------
