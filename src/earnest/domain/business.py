@@ -46,6 +46,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """E15: whether a release needs the seller's approve."""
     require_kyc: bool = False
     """E12: whether a release needs the seller's identity to be verified."""
+    payout_minimum_minor: int = 100
+    """D21: the least that is paid out at once."""
+    payout_schedule: str = "manual"
+    """E24: "manual", when people ask for it, or "daily", "weekly" (Mondays) or "monthly" (on the
+    first), UTC: then everything that can be paid out is."""
     callback_hosts: tuple[str, ...] = ()
     """E14: where buyers may be sent back to, in lower case; empty: to any https host."""
 
@@ -66,6 +71,7 @@ def partner_settings(of: Currency) -> Settings:
         refund_approval="automatic",
         refund_to="source",
         retention_bps=500,
+        payout_schedule="daily",
         amount_minor_max=10 ** (6 + of.exponent) - 1,
     )
 

@@ -10,10 +10,12 @@ from datetime import datetime
 import msgspec
 
 from earnest.domain.audit import Event, canonical
+from earnest.domain.chargeback import Booking, Chargeback
 from earnest.domain.contract import Contract
 from earnest.domain.movement import Movement
 from earnest.domain.party import Actor, Member
 from earnest.domain.payment import Consumed, Payment
+from earnest.domain.payout import Payout
 from earnest.domain.refund import Refund
 from earnest.ids import Ids
 
@@ -30,8 +32,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """People whom a contract that is created names for the first time."""
     payment: Payment | None = None
     refund: Refund | None = None
+    payout: Payout | None = None
+    chargeback: Chargeback | None = None
+    bookings: tuple[Booking, ...] = ()
     movements: tuple[Movement, ...] = ()
     consumed: Consumed | None = None
+
+    @property
+    def empties_an_account(self) -> bool:
+        """Whether it takes from what others take from, too: it may find less than it saw."""
+        return self.payout is not None or self.chargeback is not None
 
 
 def of_contract(contract: Contract, events: tuple[Event, ...], *movements: Movement) -> Change:

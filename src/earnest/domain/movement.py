@@ -88,4 +88,77 @@ class RefundedToSource(msgspec.Struct, frozen=True, tag=True):
     lines: tuple[Line, ...]
 
 
-Movement = Funded | Parked | Attached | ParkedRefunded | Released | Refunded | RefundedToSource
+class Withdrawn(msgspec.Struct, frozen=True, tag=True):
+    """Money leaves a wallet, or what a business is owed (`party` None), to be paid out."""
+
+    business: int
+    party: int | None
+    currency: str
+    amount_minor: int
+    provider_account: int
+
+
+class PaidOut(Withdrawn, frozen=True, tag=True):
+    """Withdrawn money has left our balance at the provider for its owner's account there."""
+
+
+class PayoutRefused(Withdrawn, frozen=True, tag=True):
+    """Withdrawn money did not leave: it is its owner's again."""
+
+
+class PayoutReturned(Withdrawn, frozen=True, tag=True):
+    """Money that had been paid out came back to our balance: it is its owner's again."""
+
+
+class ChargedBack(msgspec.Struct, frozen=True, tag=True):
+    """A payer's bank took money out of our balance: `seller_minor` of it is the seller's loss, as
+    far as the wallet goes, the rest is ours."""
+
+    currency: str
+    provider_account: int
+    amount_minor: int
+    seller: int
+    seller_minor: int
+
+
+class ChargebackReturned(ChargedBack, frozen=True, tag=True):
+    """A payer's bank gave it back: everybody has what was taken."""
+
+
+class ChargebackCovered(msgspec.Struct, frozen=True, tag=True):
+    """A dispute is lost while the money was still held: that covers the loss."""
+
+    contract: int
+    tranche: int
+    currency: str
+    amount_minor: int
+    provider_account: int
+
+
+class Booked(msgspec.Struct, frozen=True, tag=True):
+    """A line of the provider's books that nothing of ours caused: a fee, or money to our own bank;
+    negative when it came back."""
+
+    kind: str
+    currency: str
+    amount_minor: int
+    provider_account: int
+
+
+Movement = (
+    Funded
+    | Parked
+    | Attached
+    | ParkedRefunded
+    | Released
+    | Refunded
+    | RefundedToSource
+    | Withdrawn
+    | PaidOut
+    | PayoutRefused
+    | PayoutReturned
+    | ChargedBack
+    | ChargebackReturned
+    | ChargebackCovered
+    | Booked
+)

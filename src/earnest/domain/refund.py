@@ -74,6 +74,7 @@ class Refund(msgspec.Struct, frozen=True):
     updated_at: datetime
     state: RefundState = RefundState.PLANNED
     attempts: int = 0
+    calls: int = 1
     due_at: datetime | None = None
     provider_refund_id: str | None = None
     last_error: str = ""

@@ -36,12 +36,15 @@ class Kind(IntEnum):
     PROVIDER_FEES = 10
     CHARGEBACK_LOSS = 11
     SUSPENSE = 12
+    OWN_BANK = 13
 
 
 FLOORED = frozenset({Kind.HELD, Kind.WALLET})
 """Liabilities to people: a running balance row, never below zero. The rest is append-only."""
 
-DEBIT_SIDE = frozenset({Kind.PROVIDER_CASH, Kind.PROVIDER_FEES, Kind.CHARGEBACK_LOSS})
+DEBIT_SIDE = frozenset(
+    {Kind.PROVIDER_CASH, Kind.PROVIDER_FEES, Kind.CHARGEBACK_LOSS, Kind.OWN_BANK}
+)
 """Assets and expenses: their balance is debits - credits; of all others credits - debits."""
 
 

@@ -12,13 +12,21 @@ import msgspec
 from earnest.domain.change import Change
 from earnest.domain.movement import (
     Attached,
+    Booked,
+    ChargebackCovered,
+    ChargebackReturned,
+    ChargedBack,
     Funded,
     Movement,
+    PaidOut,
     Parked,
     ParkedRefunded,
+    PayoutRefused,
+    PayoutReturned,
     Refunded,
     RefundedToSource,
     Released,
+    Withdrawn,
 )
 from earnest.domain.pricing import Line, Payee
 from earnest.ids import Ids
@@ -71,6 +79,14 @@ MOVEMENT_NAME: dict[type, str] = {
     Released: "released",
     Refunded: "refunded",
     RefundedToSource: "refunded_to_source",
+    Withdrawn: "withdrawn",
+    PaidOut: "paid_out",
+    PayoutRefused: "payout_refused",
+    PayoutReturned: "payout_returned",
+    ChargedBack: "charged_back",
+    ChargebackReturned: "chargeback_returned",
+    ChargebackCovered: "chargeback_covered",
+    Booked: "booked",
 }
 
 
@@ -135,6 +151,80 @@ def _(movement: RefundedToSource) -> list[Posting]:
         Posting(source, wallet(movement.currency, movement.seller), movement.seller_minor),
         *_lines(source, movement.business, movement.currency, movement.lines),
     ]
+
+
+@postings.register
+def _(movement: Withdrawn) -> list[Posting]:
+    return [Posting(_owned(movement), _transit(movement), movement.amount_minor)]
+
+
+@postings.register
+def _(movement: PaidOut) -> list[Posting]:
+    cash = provider_cash(movement.currency, movement.provider_account)
+    return [Posting(_transit(movement), cash, movement.amount_minor)]
+
+
+@postings.register
+def _(movement: PayoutRefused) -> list[Posting]:
+    return [Posting(_transit(movement), _owned(movement), movement.amount_minor)]
+
+
+@postings.register
+def _(movement: PayoutReturned) -> list[Posting]:
+    cash = provider_cash(movement.currency, movement.provider_account)
+    return [
+        Posting(cash, _transit(movement), movement.amount_minor),
+        Posting(_transit(movement), _owned(movement), movement.amount_minor),
+    ]
+
+
+def _owned(movement: Withdrawn) -> int:
+    if movement.party is None:
+        return pack(Kind.PARTNER_PAYABLE, movement.currency, movement.business)
+    return wallet(movement.currency, movement.party)
+
+
+def _transit(movement: Withdrawn) -> int:
+    return pack(Kind.PAYOUTS_IN_TRANSIT, movement.currency, movement.provider_account)
+
+
+@postings.register
+def _(movement: ChargedBack) -> list[Posting]:
+    cash = provider_cash(movement.currency, movement.provider_account)
+    return [Posting(source, cash, minor) for source, minor in _losers(movement)]
+
+
+@postings.register
+def _(movement: ChargebackReturned) -> list[Posting]:
+    cash = provider_cash(movement.currency, movement.provider_account)
+    return [Posting(cash, target, minor) for target, minor in _losers(movement)]
+
+
+def _losers(movement: ChargedBack) -> list[tuple[int, int]]:
+    return [
+        (wallet(movement.currency, movement.seller), movement.seller_minor),
+        (_loss(movement), movement.amount_minor - movement.seller_minor),
+    ]
+
+
+@postings.register
+def _(movement: ChargebackCovered) -> list[Posting]:
+    source = held(movement.currency, movement.contract, movement.tranche)
+    return [Posting(source, _loss(movement), movement.amount_minor)]
+
+
+def _loss(movement: ChargedBack | ChargebackCovered) -> int:
+    return pack(Kind.CHARGEBACK_LOSS, movement.currency, movement.provider_account)
+
+
+@postings.register
+def _(movement: Booked) -> list[Posting]:
+    kind = {"fee": Kind.PROVIDER_FEES, "bank": Kind.OWN_BANK}[movement.kind]
+    ours = pack(kind, movement.currency, movement.provider_account)
+    cash = provider_cash(movement.currency, movement.provider_account)
+    if movement.amount_minor < 0:
+        return [Posting(cash, ours, -movement.amount_minor)]
+    return [Posting(ours, cash, movement.amount_minor)]
 
 
 def _lines(source: int, business: int, currency: str, lines: tuple[Line, ...]) -> list[Posting]:

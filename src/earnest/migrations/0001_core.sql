@@ -385,6 +385,8 @@ CREATE TABLE refund (
     updated_at timestamptz NOT NULL,
     state text NOT NULL,
     attempts integer NOT NULL,
+    -- How many idempotency keys its call has used.
+    calls integer NOT NULL,
     due_at timestamptz,
     provider_refund_id text,
     last_error text NOT NULL,

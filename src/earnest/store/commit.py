@@ -34,6 +34,7 @@ from earnest.store.rows import (
     terms_row,
     transfer_row,
 )
+from earnest.store.rows_out import booking_row, chargeback_row, payout_row
 
 MEMBERS_MAX = 128
 LANES = 2
@@ -42,8 +43,9 @@ WORTH_A_LANE = 8
 
 COMMIT = """
 SELECT commit_changes($1::party[], $2::contract[], $3::contract_terms[], $4::payment[],
-                      $5::refund[], $6::provider_event[], $7::event[], $8::transfer[],
-                      $9::idempotency_key[])
+                      $5::refund[], $6::payout[], $7::chargeback[], $8::booked_line[],
+                      $9::provider_event[], $10::event[], $11::transfer[],
+                      $12::idempotency_key[])
 """
 
 # Ends the backend whose fate is unknown (it is ours), waiting until it is gone; then what it
@@ -55,6 +57,8 @@ WHICH_COMMITTED = "SELECT id FROM event WHERE id = ANY($1::bigint[])"
 
 LATER = frozenset(
     {
+        "booked_line_once",
+        "chargeback_dispute_unique",
         "contract_one_live_per_job",
         "event_chain",
         "idempotency_key_once",
@@ -71,6 +75,9 @@ LATER = frozenset(
 then say whether it is the same thing, or one that is refused."""
 
 
+_OTHERS = frozenset({Kind.WALLET, Kind.PARTNER_PAYABLE})
+
+
 class Commit(msgspec.Struct, frozen=True):
     """One change, ready to be written."""
 
@@ -82,7 +89,7 @@ class Commit(msgspec.Struct, frozen=True):
     @property
     def solo(self) -> bool:
         """Whether it debits an account that its aggregate does not own: never in a batch."""
-        return any(transfer.debit >> 57 == Kind.WALLET for transfer in self.transfers)
+        return any(transfer.debit >> 57 in _OTHERS for transfer in self.transfers)
 
 
 def claims(commit: Commit) -> Sequence[Hashable]:
@@ -100,6 +107,12 @@ def claims(commit: Commit) -> Sequence[Hashable]:
             claimed.append(("checkout", of.job) if of.job else ("checkout of", of.contract))
     if change.refund is not None:
         claimed.append(("refund", change.refund.key))
+    if change.payout is not None:
+        claimed.append(("payout", change.payout.key))
+    if change.chargeback is not None:
+        at = change.chargeback.provider_account
+        claimed.append(("dispute", at, change.chargeback.provider_dispute_id))
+    claimed.extend(("line", one.provider_account, one.line_id) for one in change.bookings)
     claimed.extend(("party", one.business, one.phone) for one in change.members)
     if commit.once is not None:
         claimed.append(commit.once.scope)
@@ -172,6 +185,8 @@ class Door:
             constraint = getattr(error, "constraint_name", None)
             if constraint in LATER or error.sqlstate in _TRY_AGAIN:
                 return False
+            if constraint == "balance_floor" and commit.change.empties_an_account:
+                return False
             return error
         except EarnestError as error:
             return error
@@ -225,6 +240,9 @@ def _rows(commits: Sequence[Commit]) -> list[list[Row]]:
     terms: list[Row] = []
     payments: list[Row] = []
     refunds: list[Row] = []
+    payouts: list[Row] = []
+    chargebacks: list[Row] = []
+    bookings: list[Row] = []
     inbox: list[Row] = []
     events: list[Row] = []
     transfers: list[Row] = []
@@ -240,6 +258,11 @@ def _rows(commits: Sequence[Commit]) -> list[list[Row]]:
             payments.append(payment_row(change.payment))
         if change.refund is not None:
             refunds.append(refund_row(change.refund))
+        if change.payout is not None:
+            payouts.append(payout_row(change.payout))
+        if change.chargeback is not None:
+            chargebacks.append(chargeback_row(change.chargeback))
+        bookings.extend(booking_row(change.commit_id, one) for one in change.bookings)
         if change.consumed is not None:
             inbox.append(inbox_row(change.commit_id, change.consumed))
         events.extend(map(event_row, change.events))
@@ -248,9 +271,11 @@ def _rows(commits: Sequence[Commit]) -> list[list[Row]]:
             replies.append(
                 (*reply_row(change.commit_id, commit.once, commit.reply), change.recorded_at)
             )
-    for rows in (members, contracts, payments, refunds, replies):
+    for rows in (members, contracts, payments, refunds, payouts, chargebacks, replies):
         rows.sort(key=lambda row: row[0])
-    inbox.sort(key=lambda row: row[:2])
+    for rows in (inbox, bookings):
+        rows.sort(key=lambda row: row[:2])
     return [
-        members, contracts, terms, payments, refunds, inbox, events, transfers, replies
+        members, contracts, terms, payments, refunds, payouts, chargebacks, bookings, inbox,
+        events, transfers, replies,
     ]  # fmt: skip

@@ -209,6 +209,7 @@ def refund_row(r: Refund) -> Row:
         r.updated_at,
         r.state,
         r.attempts,
+        r.calls,
         r.due_at,
         r.provider_refund_id,
         r.last_error,
@@ -234,9 +235,10 @@ def refund_from(row: asyncpg.Record) -> Refund:
         updated_at=row[13],
         state=RefundState(row[14]),
         attempts=row[15],
-        due_at=row[16],
-        provider_refund_id=row[17],
-        last_error=row[18],
+        calls=row[16],
+        due_at=row[17],
+        provider_refund_id=row[18],
+        last_error=row[19],
     )
 
 

@@ -121,13 +121,14 @@ FROM account AS a
 LEFT JOIN unnest($1::text[], $2::integer[]) AS n (code, number) ON n.number = a.currency
 LEFT JOIN contract AS c ON a.kind = 1 AND c.id = a.owner
 LEFT JOIN party AS p ON a.kind = 2 AND p.id = a.owner
-LEFT JOIN provider_account AS v ON a.kind IN (3, 8, 9, 10, 11, 12) AND v.id = a.owner
+LEFT JOIN provider_account AS v ON a.kind IN (3, 8, 9, 10, 11, 12, 13) AND v.id = a.owner
 LEFT JOIN business AS b ON b.id = CASE WHEN a.kind = 2 THEN p.business_id
     WHEN a.kind IN (4, 5, 6, 7) THEN a.owner END
 WHERE (CASE
     WHEN a.kind = 1 THEN c.currency = n.code AND a.sub < cardinality(c.tranches)
     WHEN a.kind IN (2, 4, 5, 6, 7) THEN b.currency = n.code AND a.sub = 0
-    WHEN a.kind IN (3, 8, 9, 10, 11, 12) THEN n.code IS NOT NULL AND v.id IS NOT NULL AND a.sub = 0
+    WHEN a.kind IN (3, 8, 9, 10, 11, 12, 13)
+        THEN n.code IS NOT NULL AND v.id IS NOT NULL AND a.sub = 0
 END) IS NOT TRUE
 ORDER BY a.number
 LIMIT 1

@@ -29,6 +29,9 @@ CREATE FUNCTION commit_changes(
     terms contract_terms [],
     payments payment [],
     refunds refund [],
+    payouts payout [],
+    chargebacks chargeback [],
+    bookings booked_line [],
     inbox provider_event [],
     events event [],
     transfers transfer [],
@@ -78,6 +81,22 @@ BEGIN
             SELECT n.commit_id FROM unnest(refunds) AS n
             WHERE n.version > 1 AND n.version - 1 IS DISTINCT FROM (
                 SELECT r.version FROM refund AS r WHERE r.id = n.id
+            )
+        );
+    END IF;
+    IF cardinality(payouts) > 0 THEN
+        lost := lost || ARRAY(
+            SELECT n.commit_id FROM unnest(payouts) AS n
+            WHERE n.version > 1 AND n.version - 1 IS DISTINCT FROM (
+                SELECT p.version FROM payout AS p WHERE p.id = n.id
+            )
+        );
+    END IF;
+    IF cardinality(chargebacks) > 0 THEN
+        lost := lost || ARRAY(
+            SELECT n.commit_id FROM unnest(chargebacks) AS n
+            WHERE n.version > 1 AND n.version - 1 IS DISTINCT FROM (
+                SELECT p.version FROM chargeback AS p WHERE p.id = n.id
             )
         );
     END IF;
@@ -205,6 +224,7 @@ BEGIN
             updated_at = n.updated_at,
             state = n.state,
             attempts = n.attempts,
+            calls = n.calls,
             due_at = n.due_at,
             provider_refund_id = n.provider_refund_id,
             last_error = n.last_error
@@ -221,15 +241,112 @@ BEGIN
 
         INSERT INTO refund (
             id, public_id, business_id, contract_id, payment_id, kind, parts, amount_minor,
-            currency, reason, created_at, version, commit_id, updated_at, state, attempts,
+            currency, reason, created_at, version, commit_id, updated_at, state, attempts, calls,
             due_at, provider_refund_id, last_error
         )
         SELECT
             n.id, n.public_id, n.business_id, n.contract_id, n.payment_id, n.kind, n.parts,
             n.amount_minor, n.currency, n.reason, n.created_at, n.version, n.commit_id,
-            n.updated_at, n.state, n.attempts, n.due_at, n.provider_refund_id, n.last_error
+            n.updated_at, n.state, n.attempts, n.calls, n.due_at, n.provider_refund_id, n.last_error
         FROM unnest(refunds) AS n
         WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(payouts) > 0 THEN
+        -- What a business is owed has no floor of its own: one payout of it at a time, see below.
+        PERFORM FROM business AS b
+        WHERE b.id = ANY (
+            ARRAY(
+                SELECT n.business_id FROM unnest(payouts) AS n
+                WHERE n.version = 1 AND n.party_id IS NULL
+            )
+        )
+        ORDER BY b.id
+        FOR NO KEY UPDATE;
+
+        UPDATE payout AS p SET
+            version = n.version,
+            commit_id = n.commit_id,
+            updated_at = n.updated_at,
+            state = n.state,
+            leg = n.leg,
+            attempts = n.attempts,
+            calls = n.calls,
+            due_at = n.due_at,
+            provider_transfer_id = n.provider_transfer_id,
+            provider_payout_id = n.provider_payout_id,
+            paid_at = n.paid_at,
+            last_error = n.last_error
+        FROM unnest(payouts) AS n
+        WHERE p.id = n.id AND p.version = n.version - 1 AND n.commit_id <> ALL (lost)
+        AND p.id = ANY (ARRAY(SELECT i.id FROM unnest(payouts) AS i));
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> (
+            SELECT count(*) FROM unnest(payouts) AS n
+            WHERE n.version > 1 AND n.commit_id <> ALL (lost)
+        ) THEN
+            RAISE EXCEPTION 'a payout moved during the commit' USING ERRCODE = 'EA001';
+        END IF;
+
+        INSERT INTO payout (
+            id, public_id, business_id, party_id, provider_account_id, external_account, cause,
+            amount_minor, currency, created_at, version, commit_id, updated_at, state, leg,
+            attempts, calls, due_at, provider_transfer_id, provider_payout_id, paid_at, last_error
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.party_id, n.provider_account_id,
+            n.external_account, n.cause, n.amount_minor, n.currency, n.created_at, n.version,
+            n.commit_id, n.updated_at, n.state, n.leg, n.attempts, n.calls, n.due_at,
+            n.provider_transfer_id, n.provider_payout_id, n.paid_at, n.last_error
+        FROM unnest(payouts) AS n
+        WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(chargebacks) > 0 THEN
+        UPDATE chargeback AS p SET
+            version = n.version,
+            commit_id = n.commit_id,
+            updated_at = n.updated_at,
+            state = n.state,
+            amount_minor = n.amount_minor,
+            reason = n.reason,
+            evidence_due_at = n.evidence_due_at,
+            lines = n.lines,
+            attempts = n.attempts,
+            due_at = n.due_at,
+            last_error = n.last_error
+        FROM unnest(chargebacks) AS n
+        WHERE p.id = n.id AND p.version = n.version - 1 AND n.commit_id <> ALL (lost)
+        AND p.id = ANY (ARRAY(SELECT i.id FROM unnest(chargebacks) AS i));
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> (
+            SELECT count(*) FROM unnest(chargebacks) AS n
+            WHERE n.version > 1 AND n.commit_id <> ALL (lost)
+        ) THEN
+            RAISE EXCEPTION 'a chargeback moved during the commit' USING ERRCODE = 'EA001';
+        END IF;
+
+        INSERT INTO chargeback (
+            id, public_id, business_id, payment_id, contract_id, provider_account_id,
+            provider_dispute_id, currency, created_at, version, commit_id, updated_at, state,
+            amount_minor, reason, evidence_due_at, lines, attempts, due_at, last_error
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.payment_id, n.contract_id, n.provider_account_id,
+            n.provider_dispute_id, n.currency, n.created_at, n.version, n.commit_id, n.updated_at,
+            n.state, n.amount_minor, n.reason, n.evidence_due_at, n.lines, n.attempts, n.due_at,
+            n.last_error
+        FROM unnest(chargebacks) AS n
+        WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(bookings) > 0 THEN
+        INSERT INTO booked_line (
+            provider_account_id, line_id, commit_id, kind, amount_minor, currency
+        )
+        SELECT b.provider_account_id, b.line_id, b.commit_id, b.kind, b.amount_minor, b.currency
+        FROM unnest(bookings) AS b
+        WHERE b.commit_id <> ALL (lost);
     END IF;
 
     IF cardinality(inbox) > 0 THEN
@@ -333,6 +450,22 @@ BEGIN
             ON CONFLICT (account) DO UPDATE SET
             amount_minor = balance.amount_minor + excluded.amount_minor;
         END IF;
+    END IF;
+
+    -- Kind 4 is what businesses are owed; their rows are locked, so nobody else is paying it out.
+    IF cardinality(payouts) > 0 AND EXISTS (
+        SELECT FROM unnest(transfers) AS t
+        WHERE t.debit >> 57 = 4 AND t.commit_id <> ALL (lost) AND coalesce((
+            SELECT r.credits_minor - r.debits_minor FROM rollup AS r WHERE r.account = t.debit
+        ), 0) + coalesce((
+            SELECT sum(CASE WHEN x.credit = t.debit THEN x.amount_minor ELSE -x.amount_minor END)
+            FROM transfer AS x
+            WHERE (x.credit = t.debit OR x.debit = t.debit)
+            AND x.xid >= (SELECT h.horizon_xid FROM ledger_horizon AS h)
+        ), 0) < 0
+    ) THEN
+        RAISE EXCEPTION 'a business is not owed as much as that'
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_floor';
     END IF;
 
     RETURN lost;
