@@ -200,6 +200,7 @@ def _sandbox(settings: Settings, pool: Pool) -> SandboxProvider:
         webhook_url=f"{public_url}/webhook",
         public_url=public_url,
         clock=now,
+        needs_onboarding=settings.sandbox_onboarding,
     )
 
 

@@ -140,6 +140,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"schemes": ("http", "https")},
         ),
     ] = ""
+    sandbox_onboarding: Annotated[
+        bool,
+        Meta(
+            description="let people visit the sandbox provider's onboarding page before they can"
+            " be paid, as Stripe does; provider sandbox only"
+        ),
+    ] = False
     smtp_url: Annotated[
         str,
         Meta(
@@ -326,6 +333,11 @@ def _check(settings: Settings) -> None:
         )
     if settings.is_production and settings.webhook_allow_private:
         raise BadSetting("EARNEST_WEBHOOK_ALLOW_PRIVATE", "is for the sandbox, not for production")
+    if settings.sandbox_onboarding and (settings.is_production or settings.provider != "sandbox"):
+        raise BadSetting(
+            "EARNEST_SANDBOX_ONBOARDING",
+            "is for the sandbox provider, not for Stripe or production",
+        )
     if settings.migrate_database_url and not settings.database_url:
         raise BadSetting(
             "EARNEST_MIGRATE_DATABASE_URL", "means nothing without EARNEST_DATABASE_URL"

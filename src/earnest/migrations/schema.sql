@@ -44,6 +44,41 @@ BEGIN
     RETURN 0;
 END $$;
 
+CREATE TABLE public.booked_line (
+    provider_account_id smallint NOT NULL,
+    line_id text NOT NULL,
+    commit_id bigint NOT NULL,
+    kind text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    CONSTRAINT booked_line_kind_known CHECK ((kind = ANY (ARRAY['fee'::text, 'bank'::text])))
+);
+
+CREATE TABLE public.chargeback (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    business_id integer NOT NULL,
+    payment_id bigint NOT NULL,
+    contract_id bigint,
+    provider_account_id smallint NOT NULL,
+    provider_dispute_id text NOT NULL,
+    currency text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    version integer NOT NULL,
+    commit_id bigint NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    amount_minor bigint NOT NULL,
+    reason text NOT NULL,
+    evidence_due_at timestamp with time zone,
+    lines text NOT NULL,
+    attempts integer NOT NULL,
+    due_at timestamp with time zone,
+    last_error text NOT NULL,
+    CONSTRAINT chargeback_amount CHECK ((amount_minor >= 0)),
+    CONSTRAINT chargeback_state_known CHECK ((state = ANY (ARRAY['noticed'::text, 'warning'::text, 'open'::text, 'review'::text, 'won'::text, 'lost'::text])))
+);
+
 CREATE TABLE public.contract (
     id bigint NOT NULL,
     public_id text NOT NULL,
@@ -160,6 +195,39 @@ CREATE TABLE public.payment (
     CONSTRAINT payment_state_known CHECK ((state = ANY (ARRAY['opening'::text, 'open'::text, 'processing'::text, 'expired'::text, 'failed'::text, 'captured'::text, 'parked'::text, 'refunded'::text])))
 );
 
+CREATE TABLE public.payout (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    business_id integer NOT NULL,
+    party_id bigint,
+    provider_account_id smallint NOT NULL,
+    external_account text NOT NULL,
+    cause text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    version integer NOT NULL,
+    commit_id bigint NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    leg text NOT NULL,
+    attempts integer NOT NULL,
+    calls integer NOT NULL,
+    due_at timestamp with time zone,
+    provider_transfer_id text,
+    provider_payout_id text,
+    paid_at timestamp with time zone,
+    last_error text NOT NULL,
+    CONSTRAINT payout_amount_positive CHECK ((amount_minor > 0)),
+    CONSTRAINT payout_cause_known CHECK ((cause = ANY (ARRAY['asked'::text, 'scheduled'::text]))),
+    CONSTRAINT payout_done CHECK ((((state = 'done'::text) <= ((leg = 'payout'::text) AND (provider_payout_id IS NOT NULL))) AND ((state = 'done'::text) <= (paid_at IS NOT NULL)))),
+    CONSTRAINT payout_due_while_open CHECK (((due_at IS NOT NULL) = (state = ANY (ARRAY['planned'::text, 'sent'::text, 'unknown'::text])))),
+    CONSTRAINT payout_failed CHECK (((state <> 'failed'::text) OR (leg <> 'payout'::text))),
+    CONSTRAINT payout_leg_known CHECK ((leg = ANY (ARRAY['transfer'::text, 'payout'::text, 'return'::text]))),
+    CONSTRAINT payout_state_known CHECK ((state = ANY (ARRAY['planned'::text, 'sent'::text, 'unknown'::text, 'done'::text, 'failed'::text, 'stuck'::text]))),
+    CONSTRAINT payout_transferred CHECK (((leg = 'transfer'::text) OR (provider_transfer_id IS NOT NULL)))
+);
+
 CREATE TABLE public.provider_event (
     provider text NOT NULL,
     event_id text NOT NULL,
@@ -191,6 +259,7 @@ CREATE TABLE public.refund (
     updated_at timestamp with time zone NOT NULL,
     state text NOT NULL,
     attempts integer NOT NULL,
+    calls integer NOT NULL,
     due_at timestamp with time zone,
     provider_refund_id text,
     last_error text NOT NULL,
@@ -219,7 +288,7 @@ CREATE TABLE public.transfer (
     CONSTRAINT transfer_two_accounts CHECK ((debit <> credit))
 );
 
-CREATE FUNCTION public.commit_changes(parties public.party[], contracts public.contract[], terms public.contract_terms[], payments public.payment[], refunds public.refund[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) RETURNS bigint[]
+CREATE FUNCTION public.commit_changes(parties public.party[], contracts public.contract[], terms public.contract_terms[], payments public.payment[], refunds public.refund[], payouts public.payout[], chargebacks public.chargeback[], bookings public.booked_line[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) RETURNS bigint[]
     LANGUAGE plpgsql
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
@@ -264,6 +333,22 @@ BEGIN
             SELECT n.commit_id FROM unnest(refunds) AS n
             WHERE n.version > 1 AND n.version - 1 IS DISTINCT FROM (
                 SELECT r.version FROM refund AS r WHERE r.id = n.id
+            )
+        );
+    END IF;
+    IF cardinality(payouts) > 0 THEN
+        lost := lost || ARRAY(
+            SELECT n.commit_id FROM unnest(payouts) AS n
+            WHERE n.version > 1 AND n.version - 1 IS DISTINCT FROM (
+                SELECT p.version FROM payout AS p WHERE p.id = n.id
+            )
+        );
+    END IF;
+    IF cardinality(chargebacks) > 0 THEN
+        lost := lost || ARRAY(
+            SELECT n.commit_id FROM unnest(chargebacks) AS n
+            WHERE n.version > 1 AND n.version - 1 IS DISTINCT FROM (
+                SELECT p.version FROM chargeback AS p WHERE p.id = n.id
             )
         );
     END IF;
@@ -391,6 +476,7 @@ BEGIN
             updated_at = n.updated_at,
             state = n.state,
             attempts = n.attempts,
+            calls = n.calls,
             due_at = n.due_at,
             provider_refund_id = n.provider_refund_id,
             last_error = n.last_error
@@ -407,15 +493,112 @@ BEGIN
 
         INSERT INTO refund (
             id, public_id, business_id, contract_id, payment_id, kind, parts, amount_minor,
-            currency, reason, created_at, version, commit_id, updated_at, state, attempts,
+            currency, reason, created_at, version, commit_id, updated_at, state, attempts, calls,
             due_at, provider_refund_id, last_error
         )
         SELECT
             n.id, n.public_id, n.business_id, n.contract_id, n.payment_id, n.kind, n.parts,
             n.amount_minor, n.currency, n.reason, n.created_at, n.version, n.commit_id,
-            n.updated_at, n.state, n.attempts, n.due_at, n.provider_refund_id, n.last_error
+            n.updated_at, n.state, n.attempts, n.calls, n.due_at, n.provider_refund_id, n.last_error
         FROM unnest(refunds) AS n
         WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(payouts) > 0 THEN
+        -- What a business is owed has no floor of its own: one payout of it at a time, see below.
+        PERFORM FROM business AS b
+        WHERE b.id = ANY (
+            ARRAY(
+                SELECT n.business_id FROM unnest(payouts) AS n
+                WHERE n.version = 1 AND n.party_id IS NULL
+            )
+        )
+        ORDER BY b.id
+        FOR NO KEY UPDATE;
+
+        UPDATE payout AS p SET
+            version = n.version,
+            commit_id = n.commit_id,
+            updated_at = n.updated_at,
+            state = n.state,
+            leg = n.leg,
+            attempts = n.attempts,
+            calls = n.calls,
+            due_at = n.due_at,
+            provider_transfer_id = n.provider_transfer_id,
+            provider_payout_id = n.provider_payout_id,
+            paid_at = n.paid_at,
+            last_error = n.last_error
+        FROM unnest(payouts) AS n
+        WHERE p.id = n.id AND p.version = n.version - 1 AND n.commit_id <> ALL (lost)
+        AND p.id = ANY (ARRAY(SELECT i.id FROM unnest(payouts) AS i));
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> (
+            SELECT count(*) FROM unnest(payouts) AS n
+            WHERE n.version > 1 AND n.commit_id <> ALL (lost)
+        ) THEN
+            RAISE EXCEPTION 'a payout moved during the commit' USING ERRCODE = 'EA001';
+        END IF;
+
+        INSERT INTO payout (
+            id, public_id, business_id, party_id, provider_account_id, external_account, cause,
+            amount_minor, currency, created_at, version, commit_id, updated_at, state, leg,
+            attempts, calls, due_at, provider_transfer_id, provider_payout_id, paid_at, last_error
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.party_id, n.provider_account_id,
+            n.external_account, n.cause, n.amount_minor, n.currency, n.created_at, n.version,
+            n.commit_id, n.updated_at, n.state, n.leg, n.attempts, n.calls, n.due_at,
+            n.provider_transfer_id, n.provider_payout_id, n.paid_at, n.last_error
+        FROM unnest(payouts) AS n
+        WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(chargebacks) > 0 THEN
+        UPDATE chargeback AS p SET
+            version = n.version,
+            commit_id = n.commit_id,
+            updated_at = n.updated_at,
+            state = n.state,
+            amount_minor = n.amount_minor,
+            reason = n.reason,
+            evidence_due_at = n.evidence_due_at,
+            lines = n.lines,
+            attempts = n.attempts,
+            due_at = n.due_at,
+            last_error = n.last_error
+        FROM unnest(chargebacks) AS n
+        WHERE p.id = n.id AND p.version = n.version - 1 AND n.commit_id <> ALL (lost)
+        AND p.id = ANY (ARRAY(SELECT i.id FROM unnest(chargebacks) AS i));
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> (
+            SELECT count(*) FROM unnest(chargebacks) AS n
+            WHERE n.version > 1 AND n.commit_id <> ALL (lost)
+        ) THEN
+            RAISE EXCEPTION 'a chargeback moved during the commit' USING ERRCODE = 'EA001';
+        END IF;
+
+        INSERT INTO chargeback (
+            id, public_id, business_id, payment_id, contract_id, provider_account_id,
+            provider_dispute_id, currency, created_at, version, commit_id, updated_at, state,
+            amount_minor, reason, evidence_due_at, lines, attempts, due_at, last_error
+        )
+        SELECT
+            n.id, n.public_id, n.business_id, n.payment_id, n.contract_id, n.provider_account_id,
+            n.provider_dispute_id, n.currency, n.created_at, n.version, n.commit_id, n.updated_at,
+            n.state, n.amount_minor, n.reason, n.evidence_due_at, n.lines, n.attempts, n.due_at,
+            n.last_error
+        FROM unnest(chargebacks) AS n
+        WHERE n.version = 1 AND n.commit_id <> ALL (lost);
+    END IF;
+
+    IF cardinality(bookings) > 0 THEN
+        INSERT INTO booked_line (
+            provider_account_id, line_id, commit_id, kind, amount_minor, currency
+        )
+        SELECT b.provider_account_id, b.line_id, b.commit_id, b.kind, b.amount_minor, b.currency
+        FROM unnest(bookings) AS b
+        WHERE b.commit_id <> ALL (lost);
     END IF;
 
     IF cardinality(inbox) > 0 THEN
@@ -519,6 +702,22 @@ BEGIN
             ON CONFLICT (account) DO UPDATE SET
             amount_minor = balance.amount_minor + excluded.amount_minor;
         END IF;
+    END IF;
+
+    -- Kind 4 is what businesses are owed; their rows are locked, so nobody else is paying it out.
+    IF cardinality(payouts) > 0 AND EXISTS (
+        SELECT FROM unnest(transfers) AS t
+        WHERE t.debit >> 57 = 4 AND t.commit_id <> ALL (lost) AND coalesce((
+            SELECT r.credits_minor - r.debits_minor FROM rollup AS r WHERE r.account = t.debit
+        ), 0) + coalesce((
+            SELECT sum(CASE WHEN x.credit = t.debit THEN x.amount_minor ELSE -x.amount_minor END)
+            FROM transfer AS x
+            WHERE (x.credit = t.debit OR x.debit = t.debit)
+            AND x.xid >= (SELECT h.horizon_xid FROM ledger_horizon AS h)
+        ), 0) < 0
+    ) THEN
+        RAISE EXCEPTION 'a business is not owed as much as that'
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'balance_floor';
     END IF;
 
     RETURN lost;
@@ -1052,6 +1251,21 @@ CREATE TABLE public.password_reset (
     expires_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE public.payout_account (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    business_id integer NOT NULL,
+    party_id bigint,
+    provider_account_id smallint NOT NULL,
+    country text NOT NULL,
+    external_account text,
+    is_payable boolean DEFAULT false NOT NULL,
+    lacks text[] DEFAULT '{}'::text[] NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    checked_at timestamp with time zone NOT NULL,
+    CONSTRAINT payout_account_payable CHECK (((external_account IS NOT NULL) OR (NOT is_payable)))
+);
+
 CREATE TABLE public.provider_account (
     id smallint NOT NULL,
     provider text NOT NULL,
@@ -1161,10 +1375,64 @@ CREATE TABLE public.webhook_endpoint (
 )
 WITH (fillfactor='70');
 
+CREATE TABLE sandbox.account (
+    id text NOT NULL,
+    reference text NOT NULL,
+    email text NOT NULL,
+    name text NOT NULL,
+    country text NOT NULL,
+    is_company boolean NOT NULL,
+    onboarded_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE sandbox.dispute (
+    id text NOT NULL,
+    payment_id text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    state text NOT NULL,
+    evidence_due_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT dispute_amount_minor_check CHECK ((amount_minor > 0)),
+    CONSTRAINT dispute_state_check CHECK ((state = ANY (ARRAY['open'::text, 'won'::text, 'lost'::text])))
+);
+
+CREATE TABLE sandbox.dispute_line (
+    id text NOT NULL,
+    "position" bigint NOT NULL,
+    dispute_id text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT dispute_line_amount_minor_check CHECK ((amount_minor <> 0))
+);
+
+ALTER TABLE sandbox.dispute_line ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME sandbox.dispute_line_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE sandbox.onboarding_link (
+    token text NOT NULL,
+    visit text NOT NULL,
+    account_id text NOT NULL,
+    return_url text NOT NULL,
+    refresh_url text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    opened_at timestamp with time zone,
+    done_at timestamp with time zone
+);
+
 CREATE TABLE sandbox.outbox (
     id text NOT NULL,
     "position" bigint NOT NULL,
-    session_id text NOT NULL,
+    session_id text,
     type text NOT NULL,
     body bytea NOT NULL,
     attempts integer NOT NULL,
@@ -1186,14 +1454,43 @@ ALTER TABLE sandbox.outbox ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENT
     CACHE 1
 );
 
+CREATE TABLE sandbox.payout (
+    id text NOT NULL,
+    "position" bigint NOT NULL,
+    idempotency_key text NOT NULL,
+    request_hash bytea NOT NULL,
+    reference text NOT NULL,
+    account_id text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    state text NOT NULL,
+    failure text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    arrives_at timestamp with time zone NOT NULL,
+    CONSTRAINT payout_amount_minor_check CHECK ((amount_minor > 0)),
+    CONSTRAINT payout_failure_check CHECK (((failure <> ''::text) = (state = 'failed'::text))),
+    CONSTRAINT payout_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'paid'::text, 'failed'::text])))
+);
+
+ALTER TABLE sandbox.payout ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME sandbox.payout_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE sandbox.refund (
     id text NOT NULL,
     idempotency_key text NOT NULL,
     request_hash bytea NOT NULL,
+    reference text NOT NULL,
     payment_id text NOT NULL,
     amount_minor bigint NOT NULL,
     currency text NOT NULL,
     created_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT refund_amount_minor_check CHECK ((amount_minor > 0))
 );
 
@@ -1211,9 +1508,36 @@ CREATE TABLE sandbox.session (
     payment_id text,
     created_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
+    paid_at timestamp with time zone,
     CONSTRAINT session_amount_minor_check CHECK ((amount_minor > 0)),
+    CONSTRAINT session_paid_at_check CHECK (((paid_at IS NOT NULL) = (state = 'paid'::text))),
     CONSTRAINT session_payment_id_check CHECK (((payment_id IS NULL) = (state = ANY (ARRAY['open'::text, 'expired'::text])))),
     CONSTRAINT session_state_check CHECK ((state = ANY (ARRAY['open'::text, 'processing'::text, 'paid'::text, 'failed'::text, 'expired'::text])))
+);
+
+CREATE TABLE sandbox.spent_key (
+    idempotency_key text NOT NULL,
+    request_hash bytea NOT NULL
+);
+
+CREATE TABLE sandbox.transfer (
+    id text NOT NULL,
+    idempotency_key text NOT NULL,
+    request_hash bytea NOT NULL,
+    reference text NOT NULL,
+    account_id text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT transfer_amount_minor_check CHECK ((amount_minor > 0))
+);
+
+CREATE TABLE sandbox.transfer_return (
+    id text NOT NULL,
+    idempotency_key text NOT NULL,
+    request_hash bytea NOT NULL,
+    transfer_id text NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 ALTER TABLE ONLY public.api_client
@@ -1231,6 +1555,9 @@ ALTER TABLE ONLY public.application
 ALTER TABLE ONLY public.balance
     ADD CONSTRAINT balance_pkey PRIMARY KEY (account);
 
+ALTER TABLE ONLY public.booked_line
+    ADD CONSTRAINT booked_line_once PRIMARY KEY (provider_account_id, line_id);
+
 ALTER TABLE ONLY public.business_clock
     ADD CONSTRAINT business_clock_pkey PRIMARY KEY (singleton);
 
@@ -1242,6 +1569,12 @@ ALTER TABLE ONLY public.business
 
 ALTER TABLE ONLY public.category
     ADD CONSTRAINT category_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.chargeback
+    ADD CONSTRAINT chargeback_dispute_unique UNIQUE (provider_account_id, provider_dispute_id);
+
+ALTER TABLE ONLY public.chargeback
+    ADD CONSTRAINT chargeback_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.client_profile
     ADD CONSTRAINT client_profile_pkey PRIMARY KEY (party_id);
@@ -1321,6 +1654,21 @@ ALTER TABLE ONLY public.payment
 ALTER TABLE ONLY public.payment
     ADD CONSTRAINT payment_session_unique UNIQUE (provider_account_id, session_id);
 
+ALTER TABLE ONLY public.payout_account
+    ADD CONSTRAINT payout_account_external_unique UNIQUE (provider_account_id, external_account);
+
+ALTER TABLE ONLY public.payout_account
+    ADD CONSTRAINT payout_account_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.payout
+    ADD CONSTRAINT payout_payout_unique UNIQUE (provider_account_id, provider_payout_id);
+
+ALTER TABLE ONLY public.payout
+    ADD CONSTRAINT payout_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.payout
+    ADD CONSTRAINT payout_transfer_unique UNIQUE (provider_account_id, provider_transfer_id);
+
 ALTER TABLE ONLY public.provider_account
     ADD CONSTRAINT provider_account_pkey PRIMARY KEY (id);
 
@@ -1375,11 +1723,38 @@ ALTER TABLE ONLY public.webhook_endpoint
 ALTER TABLE ONLY public.webhook_endpoint
     ADD CONSTRAINT webhook_endpoint_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY sandbox.account
+    ADD CONSTRAINT account_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY sandbox.account
+    ADD CONSTRAINT account_reference_key UNIQUE (reference);
+
+ALTER TABLE ONLY sandbox.dispute_line
+    ADD CONSTRAINT dispute_line_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY sandbox.dispute
+    ADD CONSTRAINT dispute_payment_id_key UNIQUE (payment_id);
+
+ALTER TABLE ONLY sandbox.dispute
+    ADD CONSTRAINT dispute_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY sandbox.onboarding_link
+    ADD CONSTRAINT onboarding_link_pkey PRIMARY KEY (token);
+
+ALTER TABLE ONLY sandbox.onboarding_link
+    ADD CONSTRAINT onboarding_link_visit_key UNIQUE (visit);
+
 ALTER TABLE ONLY sandbox.outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY sandbox.outbox
     ADD CONSTRAINT outbox_session_id_type_key UNIQUE (session_id, type);
+
+ALTER TABLE ONLY sandbox.payout
+    ADD CONSTRAINT payout_idempotency_key_key UNIQUE (idempotency_key);
+
+ALTER TABLE ONLY sandbox.payout
+    ADD CONSTRAINT payout_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY sandbox.refund
     ADD CONSTRAINT refund_idempotency_key_key UNIQUE (idempotency_key);
@@ -1396,9 +1771,37 @@ ALTER TABLE ONLY sandbox.session
 ALTER TABLE ONLY sandbox.session
     ADD CONSTRAINT session_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY sandbox.spent_key
+    ADD CONSTRAINT spent_key_pkey PRIMARY KEY (idempotency_key);
+
+ALTER TABLE ONLY sandbox.transfer
+    ADD CONSTRAINT transfer_idempotency_key_key UNIQUE (idempotency_key);
+
+ALTER TABLE ONLY sandbox.transfer
+    ADD CONSTRAINT transfer_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY sandbox.transfer_return
+    ADD CONSTRAINT transfer_return_idempotency_key_key UNIQUE (idempotency_key);
+
+ALTER TABLE ONLY sandbox.transfer_return
+    ADD CONSTRAINT transfer_return_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY sandbox.transfer_return
+    ADD CONSTRAINT transfer_return_transfer_id_key UNIQUE (transfer_id);
+
 CREATE INDEX application_by_freelancer ON public.application USING btree (freelancer_id, id DESC);
 
+CREATE INDEX booked_line_by_commit ON public.booked_line USING btree (commit_id);
+
 CREATE UNIQUE INDEX category_name_unique ON public.category USING btree (lower(name));
+
+CREATE INDEX chargeback_by_contract ON public.chargeback USING btree (contract_id);
+
+CREATE INDEX chargeback_by_payment ON public.chargeback USING btree (payment_id);
+
+CREATE INDEX chargeback_by_state ON public.chargeback USING btree (state, id DESC);
+
+CREATE INDEX chargeback_due ON public.chargeback USING btree (due_at) WHERE (due_at IS NOT NULL);
 
 CREATE INDEX contract_by_business ON public.contract USING btree (business_id, created_at DESC, id DESC);
 
@@ -1456,6 +1859,18 @@ CREATE UNIQUE INDEX payment_one_open_per_job ON public.payment USING btree (job_
 
 CREATE INDEX payment_parked ON public.payment USING btree (job_id) WHERE (state = 'parked'::text);
 
+CREATE UNIQUE INDEX payout_account_of_business ON public.payout_account USING btree (business_id, provider_account_id) WHERE (party_id IS NULL);
+
+CREATE UNIQUE INDEX payout_account_of_party ON public.payout_account USING btree (party_id, provider_account_id) WHERE (party_id IS NOT NULL);
+
+CREATE INDEX payout_by_business ON public.payout USING btree (business_id, id DESC);
+
+CREATE INDEX payout_by_party ON public.payout USING btree (party_id, id DESC);
+
+CREATE INDEX payout_by_state ON public.payout USING btree (state, id DESC);
+
+CREATE INDEX payout_due ON public.payout USING btree (due_at) WHERE (due_at IS NOT NULL);
+
 CREATE UNIQUE INDEX provider_event_money_once ON public.provider_event USING btree (provider, session_id, ((outcome = 'quarantined'::text))) WHERE took_money;
 
 CREATE INDEX provider_event_quarantined ON public.provider_event USING btree (received_at) WHERE (outcome = 'quarantined'::text);
@@ -1486,11 +1901,25 @@ CREATE INDEX transfer_by_xid ON public.transfer USING brin (xid) WITH (autosumma
 
 CREATE UNIQUE INDEX webhook_endpoint_one ON public.webhook_endpoint USING btree (business_id) WHERE (deleted_at IS NULL);
 
+CREATE INDEX dispute_line_dispute_id_idx ON sandbox.dispute_line USING btree (dispute_id);
+
 CREATE INDEX outbox_due_idx ON sandbox.outbox USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+
+CREATE INDEX payout_account_id_idx ON sandbox.payout USING btree (account_id);
+
+CREATE INDEX payout_arrival_idx ON sandbox.payout USING btree (arrives_at) WHERE (state = 'pending'::text);
+
+CREATE INDEX payout_reference_idx ON sandbox.payout USING btree (reference);
 
 CREATE INDEX refund_payment_id_idx ON sandbox.refund USING btree (payment_id);
 
 CREATE INDEX session_expiry_idx ON sandbox.session USING btree (expires_at) WHERE (state = 'open'::text);
+
+CREATE INDEX transfer_account_id_idx ON sandbox.transfer USING btree (account_id);
+
+CREATE INDEX transfer_reference_idx ON sandbox.transfer USING btree (reference);
+
+CREATE TRIGGER booked_line_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.booked_line FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
 
 CREATE TRIGGER business_versioned BEFORE UPDATE ON public.business FOR EACH ROW EXECUTE FUNCTION public.count_version();
 
@@ -1514,6 +1943,12 @@ ALTER TABLE ONLY public.application
 
 ALTER TABLE ONLY public.application
     ADD CONSTRAINT application_job_fk FOREIGN KEY (job_id) REFERENCES public.job(id);
+
+ALTER TABLE ONLY public.chargeback
+    ADD CONSTRAINT chargeback_contract_fk FOREIGN KEY (business_id, contract_id) REFERENCES public.contract(business_id, id);
+
+ALTER TABLE ONLY public.chargeback
+    ADD CONSTRAINT chargeback_payment_fk FOREIGN KEY (payment_id) REFERENCES public.payment(id);
 
 ALTER TABLE ONLY public.client_profile
     ADD CONSTRAINT client_profile_login_fk FOREIGN KEY (party_id) REFERENCES public.login(party_id);
@@ -1587,6 +2022,24 @@ ALTER TABLE ONLY public.payment
 ALTER TABLE ONLY public.payment
     ADD CONSTRAINT payment_seller_fk FOREIGN KEY (business_id, seller_id) REFERENCES public.party(business_id, id);
 
+ALTER TABLE ONLY public.payout_account
+    ADD CONSTRAINT payout_account_business_fk FOREIGN KEY (business_id) REFERENCES public.business(id);
+
+ALTER TABLE ONLY public.payout
+    ADD CONSTRAINT payout_account_fk FOREIGN KEY (provider_account_id, external_account) REFERENCES public.payout_account(provider_account_id, external_account);
+
+ALTER TABLE ONLY public.payout_account
+    ADD CONSTRAINT payout_account_party_fk FOREIGN KEY (business_id, party_id) REFERENCES public.party(business_id, id);
+
+ALTER TABLE ONLY public.payout_account
+    ADD CONSTRAINT payout_account_provider_fk FOREIGN KEY (provider_account_id) REFERENCES public.provider_account(id);
+
+ALTER TABLE ONLY public.payout
+    ADD CONSTRAINT payout_business_fk FOREIGN KEY (business_id) REFERENCES public.business(id);
+
+ALTER TABLE ONLY public.payout
+    ADD CONSTRAINT payout_party_fk FOREIGN KEY (business_id, party_id) REFERENCES public.party(business_id, id);
+
 ALTER TABLE ONLY public.refresh_token
     ADD CONSTRAINT refresh_token_session_fk FOREIGN KEY (session_id) REFERENCES public.session(id) ON DELETE CASCADE;
 
@@ -1611,17 +2064,39 @@ ALTER TABLE ONLY public.session
 ALTER TABLE ONLY public.webhook_endpoint
     ADD CONSTRAINT webhook_endpoint_business_fk FOREIGN KEY (business_id) REFERENCES public.business(id);
 
+ALTER TABLE ONLY sandbox.dispute_line
+    ADD CONSTRAINT dispute_line_dispute_id_fkey FOREIGN KEY (dispute_id) REFERENCES sandbox.dispute(id);
+
+ALTER TABLE ONLY sandbox.dispute
+    ADD CONSTRAINT dispute_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES sandbox.session(payment_id);
+
+ALTER TABLE ONLY sandbox.onboarding_link
+    ADD CONSTRAINT onboarding_link_account_id_fkey FOREIGN KEY (account_id) REFERENCES sandbox.account(id);
+
 ALTER TABLE ONLY sandbox.outbox
     ADD CONSTRAINT outbox_session_id_fkey FOREIGN KEY (session_id) REFERENCES sandbox.session(id);
 
+ALTER TABLE ONLY sandbox.payout
+    ADD CONSTRAINT payout_account_id_fkey FOREIGN KEY (account_id) REFERENCES sandbox.account(id);
+
 ALTER TABLE ONLY sandbox.refund
     ADD CONSTRAINT refund_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES sandbox.session(payment_id);
+
+ALTER TABLE ONLY sandbox.transfer
+    ADD CONSTRAINT transfer_account_id_fkey FOREIGN KEY (account_id) REFERENCES sandbox.account(id);
+
+ALTER TABLE ONLY sandbox.transfer_return
+    ADD CONSTRAINT transfer_return_transfer_id_fkey FOREIGN KEY (transfer_id) REFERENCES sandbox.transfer(id);
 
 GRANT USAGE ON SCHEMA public TO earnest_app;
 
 GRANT USAGE ON SCHEMA sandbox TO earnest_app;
 
 GRANT SELECT,UPDATE ON TABLE public.business_clock TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE public.booked_line TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.chargeback TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.contract TO earnest_app;
 
@@ -1637,14 +2112,16 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.party TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.payment TO earnest_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.payout TO earnest_app;
+
 GRANT SELECT,INSERT ON TABLE public.provider_event TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.refund TO earnest_app;
 
 GRANT SELECT,INSERT ON TABLE public.transfer TO earnest_app;
 
-REVOKE ALL ON FUNCTION public.commit_changes(parties public.party[], contracts public.contract[], terms public.contract_terms[], payments public.payment[], refunds public.refund[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.commit_changes(parties public.party[], contracts public.contract[], terms public.contract_terms[], payments public.payment[], refunds public.refund[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) TO earnest_app;
+REVOKE ALL ON FUNCTION public.commit_changes(parties public.party[], contracts public.contract[], terms public.contract_terms[], payments public.payment[], refunds public.refund[], payouts public.payout[], chargebacks public.chargeback[], bookings public.booked_line[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.commit_changes(parties public.party[], contracts public.contract[], terms public.contract_terms[], payments public.payment[], refunds public.refund[], payouts public.payout[], chargebacks public.chargeback[], bookings public.booked_line[], inbox public.provider_event[], events public.event[], transfers public.transfer[], replies public.idempotency_key[]) TO earnest_app;
 
 REVOKE ALL ON FUNCTION public.due_deliveries(worker uuid, endpoints uuid[], rooms integer[], in_hand uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.due_deliveries(worker uuid, endpoints uuid[], rooms integer[], in_hand uuid[]) TO earnest_app;
@@ -1711,6 +2188,8 @@ GRANT USAGE ON SEQUENCE public.partner_number TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.password_reset TO earnest_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.payout_account TO earnest_app;
+
 GRANT SELECT ON TABLE public.provider_account TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.rate_limit TO earnest_app;
@@ -1733,8 +2212,24 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.skill TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.webhook_endpoint TO earnest_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE sandbox.account TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE sandbox.dispute TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE sandbox.dispute_line TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE sandbox.onboarding_link TO earnest_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE sandbox.outbox TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE sandbox.payout TO earnest_app;
 
 GRANT SELECT,INSERT ON TABLE sandbox.refund TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE sandbox.session TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE sandbox.spent_key TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE sandbox.transfer TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE sandbox.transfer_return TO earnest_app;

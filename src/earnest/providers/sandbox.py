@@ -11,25 +11,20 @@ move; signatures and leases follow real time.
 """
 
 import asyncio
-import hashlib
 import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from typing import Protocol, TypeAlias
 
 import asyncpg
 import httpx
 import msgspec
-from asyncpg.pool import PoolConnectionProxy
 
 from earnest.errors import (
     Conflict,
     InvalidField,
     NotFound,
-    ProviderKeyReused,
     ProviderPermanent,
 )
 from earnest.providers import sandbox_refunds, signature
@@ -43,6 +38,16 @@ from earnest.providers.base import (
     ProviderRefund,
     RefundRequest,
 )
+from earnest.providers.sandbox_books import SandboxBooks
+from earnest.providers.sandbox_memory import (
+    Connection,
+    Connections,
+    Letter,
+    hash_of,
+    require_same,
+    tell,
+)
+from earnest.providers.sandbox_payouts import SandboxPayouts
 from earnest.providers.sandbox_rules import Outcome, Session
 
 ANSWER_WITHIN_SECONDS = 10
@@ -51,16 +56,6 @@ DELIVERIES_MAX = 50
 EXPIRIES_MAX = 100
 
 _SESSION_ID = re.compile(r"cs_test_[A-Za-z0-9_-]{43}")
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-
-
-class Connections(Protocol):
-    """Where database connections come from; each is back in the pool after the block."""
-
-    def connection(
-        self,
-    ) -> AbstractAsyncContextManager[Connection]: ...
 
 
 class Completion(msgspec.Struct, frozen=True):
@@ -80,16 +75,7 @@ class HostedPage(msgspec.Struct, frozen=True):
     cancel_url: str
 
 
-class _Letter(msgspec.Struct, frozen=True):
-    """An event leased to us for attempt number `attempts`."""
-
-    id: str
-    body: bytes
-    attempts: int
-    created_at: datetime
-
-
-class SandboxProvider:
+class SandboxProvider(SandboxPayouts, SandboxBooks):
     """A `Provider`, and the payer's side of it: `complete`, and the page's `find_page`.
 
     The worker calls `expire_due` and `deliver_due` every second or so.
@@ -102,14 +88,14 @@ class SandboxProvider:
         webhook_url: str,
         public_url: str,
         clock: Callable[[], Awaitable[datetime]],
+        *,
+        needs_onboarding: bool = False,
     ) -> None:
         if not webhook_secret.strip() or rules.origin(webhook_url) is None:
             raise ValueError("the sandbox provider needs a webhook secret and an http(s) URL")
-        self._pool = pool
+        super().__init__(pool, public_url, clock, needs_onboarding=needs_onboarding)
         self._webhook_secret = webhook_secret
         self._webhook_url = webhook_url
-        self._public_url = public_url.rstrip("/")
-        self.clock = clock
         # No proxies and no netrc from the environment: the URL is what was configured.
         self._http = httpx.AsyncClient(trust_env=False, timeout=ANSWER_WITHIN_SECONDS)
 
@@ -120,7 +106,7 @@ class SandboxProvider:
     async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
         """See `Provider.create_checkout`. `{CHECKOUT_SESSION_ID}` in success_url is replaced."""
         rules.refuse_unusable(request)
-        request_hash = hashlib.sha256(msgspec.json.encode(request, order="sorted")).digest()
+        request_hash = hash_of(request)
         now = await self.clock()
         session_id = f"cs_test_{secrets.token_urlsafe(32)}"
         async with self._pool.connection() as connection:
@@ -140,8 +126,7 @@ class SandboxProvider:
             )
             row = await connection.fetchrow(sql.FIND_BY_KEY, request.idempotency_key)
         assert row is not None
-        if row["request_hash"] != request_hash:
-            raise ProviderKeyReused("This idempotency key was used for another checkout session.")
+        require_same(row, request)
         return CheckoutSession(row["id"], self._page_url(row["id"]), row["expires_at"])
 
     async def find_checkout(self, session_id: str) -> CheckoutStatus | None:
@@ -187,7 +172,7 @@ class SandboxProvider:
     async def find_refund(self, request: RefundRequest) -> ProviderRefund | None:
         """See `Provider.find_refund`."""
         async with self._pool.connection() as connection:
-            return await sandbox_refunds.find(connection, request.idempotency_key)
+            return await sandbox_refunds.find(connection, request)
 
     async def complete(self, session_id: str, outcome: str) -> Completion:
         """Let the payer of `session_id` end it, and deliver the event once before returning.
@@ -228,7 +213,7 @@ class SandboxProvider:
 
     async def _take_step(
         self, session_id: str, outcome: Outcome, leased: bool
-    ) -> tuple[_Letter | None, bool]:
+    ) -> tuple[Letter | None, bool]:
         """The event to deliver now, if it is ours to deliver, and whether it has been."""
         if not _SESSION_ID.fullmatch(session_id):
             raise NotFound("There is no such checkout session.")
@@ -254,29 +239,24 @@ class SandboxProvider:
         outcome: Outcome,
         now: datetime,
         leased: bool,
-    ) -> _Letter:
+    ) -> Letter:
         """Write the step and its event, inside the caller's transaction."""
         state, type_ = rules.step(session, outcome, now)
         payment_id = session.payment_id
         if payment_id is None and state is not CheckoutState.EXPIRED:
             payment_id = f"pi_test_{secrets.token_urlsafe(24)}"
         after = msgspec.structs.replace(session, state=state, payment_id=payment_id)
-        event_id = f"evt_test_{secrets.token_urlsafe(24)}"
-        letter = _Letter(event_id, rules.event_body(event_id, type_, after, now), int(leased), now)
         await connection.execute(sql.STEP_SESSION, session.id, state, payment_id)
-        await connection.execute(
-            sql.INSERT_EVENT,
-            event_id,
-            session.id,
+        return await tell(
+            connection,
             type_,
-            letter.body,
-            letter.attempts,
+            rules.as_stripe(after),
             now,
-            LEASE_SECONDS if leased else 0,
+            session_id=session.id,
+            leased_seconds=LEASE_SECONDS if leased else 0,
         )
-        return letter
 
-    async def _deliver(self, letter: _Letter) -> bool:
+    async def _deliver(self, letter: Letter) -> bool:
         """One attempt, with no transaction open; its answer is recorded. True for a 2xx."""
         delivered, answer = await self._post(letter.body)
         now = await self.clock()
@@ -330,5 +310,5 @@ def _read(row: asyncpg.Record | None) -> Session | None:
     )
 
 
-def _letter(row: asyncpg.Record) -> _Letter:
-    return _Letter(row["id"], row["body"], row["attempts"], row["created_at"])
+def _letter(row: asyncpg.Record) -> Letter:
+    return Letter(row["id"], row["body"], row["attempts"], row["created_at"])

@@ -4,6 +4,7 @@ it, when to try again, and which requests the real provider would refuse."""
 import re
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -149,40 +150,45 @@ def origin(url: str) -> str | None:
     return f"{parts.scheme}://{bracketed}" + (f":{port}" if port is not None else "")
 
 
-def event_body(event_id: str, type_: str, session: Session, at: datetime) -> bytes:
-    """The event as Stripe words it; `session` is the session after the step."""
-    statuses = {CheckoutState.OPEN: "open", CheckoutState.EXPIRED: "expired"}
+def event_body(
+    event_id: str, type_: str, subject: dict[str, Any], at: datetime, account_id: str | None = None
+) -> bytes:
+    """An event about `subject` as Stripe words it; `account_id` is whose it is, None if ours."""
     return msgspec.json.encode(
         {
             "id": event_id,
             "object": "event",
-            "account": None,
+            "account": account_id,
             "api_version": None,
             "created": int(at.timestamp()),
-            "data": {
-                "object": {
-                    "id": session.id,
-                    "object": "checkout.session",
-                    "amount_subtotal": session.amount_minor,
-                    "amount_total": session.amount_minor,
-                    "cancel_url": session.cancel_url,
-                    "created": int(session.created_at.timestamp()),
-                    "currency": session.currency.lower(),
-                    "expires_at": int(session.expires_at.timestamp()),
-                    "livemode": False,
-                    "metadata": session.metadata,
-                    "mode": "payment",
-                    "payment_intent": session.payment_id,
-                    "payment_method_types": ["card"],
-                    "payment_status": ("paid" if session.state is CheckoutState.PAID else "unpaid"),
-                    "status": statuses.get(session.state, "complete"),
-                    "success_url": session.success_url,
-                    "url": None,
-                }
-            },
+            "data": {"object": subject},
             "livemode": False,
             "pending_webhooks": 1,
             "request": {"id": None, "idempotency_key": None},
             "type": type_,
         }
     )
+
+
+def as_stripe(session: Session) -> dict[str, Any]:
+    """A session as Stripe words it in events."""
+    statuses = {CheckoutState.OPEN: "open", CheckoutState.EXPIRED: "expired"}
+    return {
+        "id": session.id,
+        "object": "checkout.session",
+        "amount_subtotal": session.amount_minor,
+        "amount_total": session.amount_minor,
+        "cancel_url": session.cancel_url,
+        "created": int(session.created_at.timestamp()),
+        "currency": session.currency.lower(),
+        "expires_at": int(session.expires_at.timestamp()),
+        "livemode": False,
+        "metadata": session.metadata,
+        "mode": "payment",
+        "payment_intent": session.payment_id,
+        "payment_method_types": ["card"],
+        "payment_status": "paid" if session.state is CheckoutState.PAID else "unpaid",
+        "status": statuses.get(session.state, "complete"),
+        "success_url": session.success_url,
+        "url": None,
+    }

@@ -41,14 +41,9 @@ FOR UPDATE SKIP LOCKED
 """
 
 STEP_SESSION = """
-UPDATE sandbox.session SET state = $2, payment_id = $3 WHERE id = $1
-"""
-
-INSERT_EVENT = """
-INSERT INTO sandbox.outbox (
-    id, session_id, type, body, attempts, next_attempt_at, leased_until, created_at, last_answer
-)
-VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7), $6, '')
+UPDATE sandbox.session
+SET state = $2, payment_id = $3, paid_at = CASE WHEN $2 = 'paid' THEN now() END
+WHERE id = $1
 """
 
 LAST_EVENT = """

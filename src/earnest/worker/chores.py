@@ -51,6 +51,7 @@ def chores_of(
     if isinstance(provider, SandboxProvider):
         chores += [
             Chore("expire checkout sessions", DUE_SECONDS, provider.expire_due),
+            Chore("let sandbox payouts arrive", DUE_SECONDS, provider.arrive_due),
             Chore("deliver provider events", DUE_SECONDS, provider.deliver_due),
         ]
     return chores
