@@ -15,6 +15,7 @@ DEPTH_MAX = 32
 
 _ID = re.compile(r"[!-~]{1,255}")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def strict_object(raw: bytes) -> dict[str, object]:
@@ -24,9 +25,7 @@ def strict_object(raw: bytes) -> dict[str, object]:
     twice, NaN or Infinity, nesting deeper than 32, or another value than an object.
     """
     try:
-        parsed = json.loads(
-            raw.decode(), object_pairs_hook=_unique_pairs, parse_constant=_refuse_constant
-        )
+        parsed = _decode(raw.decode())
     except UnicodeDecodeError:
         refuse("the body is not UTF-8")
     except RecursionError:
@@ -36,7 +35,9 @@ def strict_object(raw: bytes) -> dict[str, object]:
         refuse("the body is not JSON")
     if not isinstance(parsed, dict):
         refuse("the body must be an object")
-    _refuse_depth(parsed)
+    # Every level needs a bracket: where there are few, none can be too deep.
+    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:
+        _refuse_depth(parsed)
     return parsed
 
 
@@ -54,6 +55,10 @@ def _unique_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(unique) != len(pairs):
         refuse("a key occurs twice in one object")
     return unique
+
+
+# Made once: `json.loads` makes one for every call that has hooks.
+_decode = json.JSONDecoder(object_pairs_hook=_unique_pairs, parse_constant=_refuse_constant).decode
 
 
 def _refuse_depth(root: dict[str, object]) -> None:
@@ -129,4 +134,4 @@ def read_metadata(session: Mapping[str, object]) -> dict[str, str]:
 
 def storable(text: str) -> bool:
     """Whether PostgreSQL can hold `text`: no NUL, no half of a surrogate pair."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return _UNSTORABLE.search(text) is None

@@ -41,11 +41,14 @@ class FoundSession(msgspec.Struct, frozen=True):
 # `(SELECT $1)`: see store.contracts. A session that we did not open is the marketplace's. Every
 # join is by a unique key. As EXISTS they were planned as hashes of whole tables, where these had
 # been small when the plan was made: four times the work by the 20,000th event.
+#
+# `other`: the job's live contract, where the payment is not bound to it. Nearly always it is, and
+# a contract is the dearest part of a row.
 LOAD = """
 SELECT
     p AS payment,
     bound AS bound, bound_terms.terms AS bound_terms,
-    c AS contract, t.terms,
+    other AS other, other_terms.terms AS other_terms,
     j.id, j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing,
     buyer.public_id AS buyer, seller.public_id AS seller,
     a.job_id IS NOT NULL AS applied,
@@ -60,8 +63,9 @@ LEFT JOIN payment AS p ON p.provider_account_id = $2 AND p.session_id = q.sessio
 LEFT JOIN business AS b ON b.id = coalesce(p.business_id, 1)
 LEFT JOIN contract AS bound ON bound.id = p.contract_id
 LEFT JOIN contract_terms AS bound_terms ON bound_terms.contract_id = bound.id
-LEFT JOIN contract AS c ON c.job_id = p.job_id AND c.live
-LEFT JOIN contract_terms AS t ON t.contract_id = c.id
+LEFT JOIN contract AS other
+    ON other.job_id = p.job_id AND other.live AND other.id IS DISTINCT FROM p.contract_id
+LEFT JOIN contract_terms AS other_terms ON other_terms.contract_id = other.id
 LEFT JOIN job AS j ON j.id = p.job_id
 LEFT JOIN party AS buyer ON buyer.id = p.buyer_id
 LEFT JOIN party AS seller ON seller.id = p.seller_id
@@ -105,19 +109,22 @@ class CaptureLoads:
 
 def _found(row: asyncpg.Record) -> FoundSession:
     payment = payment_from(row[0]) if row[0] is not None else None
-    bound, live = row[1], row[3]
+    bound = contract_from(row[1], row[2]) if row[1] is not None else None
+    live = bound if bound is not None and bound.live and bound.job is not None else None
+    if row[3] is not None:
+        live = contract_from(row[3], row[4])
     job = Job(*row[5:13]) if row[5] is not None else None
     business = business_from(row, 20)
     assert business is not None
     metadata = {}
     if payment is not None:
-        of = {"contractId": bound[3]} if job is None and bound is not None else {}
+        of = {"contractId": bound.number} if job is None and bound is not None else {}
         of = {"jobId": job.public_id} if job is not None else of
         metadata = checkout_metadata(payment, of, row[13], row[14])
     situation = Situation(
         payment=payment,
-        bound=contract_from(bound, row[2]) if bound is not None else None,
-        live=contract_from(live, row[4]) if live is not None else None,
+        bound=bound,
+        live=live,
         job=job,
         applied=row[15],
         metadata=metadata,

@@ -28,6 +28,7 @@ _AGREEMENTS = {one.value: one for one in Agreement}
 _WORKS = {one.value: one for one in Work}
 _DISPUTES = {one.value: one for one in Dispute}
 _MONEYS = {one.value: one for one in Money}
+_PAYMENT_STATES = {one.value: one for one in PaymentState}
 
 
 def member_row(m: Member) -> Row:
@@ -181,7 +182,7 @@ def payment_from(row: asyncpg.Record) -> Payment:
         version=row[10],
         commit_id=row[11],
         updated_at=row[12],
-        state=PaymentState(row[13]),
+        state=_PAYMENT_STATES[row[13]],
         contract=row[14],
         session_id=row[15],
         session_url=row[16],
