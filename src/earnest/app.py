@@ -26,6 +26,7 @@ from earnest.marketplace import (
     escrow,
     jobs,
     payments,
+    payouts,
     profiles,
     proof,
     refunds,
@@ -52,7 +53,7 @@ from earnest.store.db import Pool
 from earnest.store.keys import Keys
 from earnest.store.limits import Limits
 from earnest.store.partners import PartnerLoads
-from earnest.web import docs_page, problems, sandbox_api, sandbox_pages
+from earnest.web import docs_page, problems, sandbox_api, sandbox_pages, sandbox_people
 from earnest.web.auth import admit, require_declared
 from earnest.web.envelope import Envelope
 from earnest.web.guard import BODY_BYTES_MAX, EarnestRequest
@@ -113,6 +114,9 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         escrow.router,
         proof.router,
         wallet.router,
+        payouts.client_router,
+        payouts.freelancer_router,
+        payouts.admin_router,
         users.router,
         businesses.router,
         refunds.router,
@@ -135,7 +139,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
     if not settings.is_production:
         handlers.append(sandbox_api.router)
         if settings.provider == "sandbox":
-            handlers.append(sandbox_pages.sandbox_router())
+            handlers += [sandbox_pages.sandbox_router(), sandbox_people.people_router()]
     app = Envelope(
         handlers,
         before_request=admit,

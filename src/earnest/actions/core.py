@@ -95,15 +95,18 @@ async def carry_out(
     raise Conflict
 
 
-async def keep_reply(core: Core, once: Once | None, reply: Reply) -> Reply:
-    """`reply`, which needed no commit, kept under the caller's key all the same."""
+async def keep_reply(
+    core: Core, once: Once | None, reply: Reply, sealer: Sealer | None = None
+) -> Reply:
+    """`reply`, which needed no commit, kept under the caller's key all the same; with a `sealer` so
+    that nobody reads it in the database."""
     if once is None:
         return reply
     async with core.pool.connection() as conn:
         try:
-            await idempotency.keep(conn, once, reply)
+            await idempotency.keep(conn, once, reply, sealer=sealer)
         except asyncpg.UniqueViolationError:
-            stored = await idempotency.find(conn, once)
+            stored = await idempotency.find(conn, once, sealer)
             if stored is None:
                 raise Conflict from None
             return stored

@@ -14,7 +14,7 @@ from earnest.domain.change import Change, audit_event
 from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.movement import Movement, PaidOut, PayoutRefused, PayoutReturned, Withdrawn
 from earnest.domain.party import SYSTEM, Actor, Role
-from earnest.domain.payout import Cause, Leg, Payout, PayoutState
+from earnest.domain.payout import DUE, Cause, Leg, Payout, PayoutState
 from earnest.domain.refusals import WrongRole
 from earnest.errors import InvalidField, Refused
 from earnest.ids import Ids
@@ -91,11 +91,9 @@ def withdraw(
 # -- what the worker finds out ------------------------------------------------------------------
 
 
-def step(
-    payout: Payout, happened: str, now: datetime, ids: Ids, actor: Actor = SYSTEM, **changes: object
-) -> Change:
+def step(payout: Payout, happened: str, now: datetime, ids: Ids, **changes: object) -> Change:
     """The payout one step on, without any money moving: sent, delayed, accepted, hinted."""
-    return _step(payout, happened, actor, now, ids, {}, **changes)
+    return _step(payout, happened, SYSTEM, now, ids, {}, **changes)
 
 
 def transferred(payout: Payout, transfer_id: str, now: datetime, ids: Ids) -> Change:
@@ -129,6 +127,18 @@ def completed(payout: Payout, payout_id: str, now: datetime, ids: Ids) -> Change
         paid_at=payout.paid_at or now,
         last_error="",
     )
+
+
+def look_again(payout: Payout, now: datetime, ids: Ids) -> Change | None:
+    """The provider has news of it: the worker asks how it stands. None where that is settled.
+
+    Also when it was done: a bank may send money back for days.
+    """
+    if payout.state in DUE:
+        return step(payout, "payout.hinted", now, ids, due_at=now)
+    if payout.state is PayoutState.DONE:
+        return step(payout, "payout.hinted", now, ids, state=PayoutState.SENT, due_at=now)
+    return None
 
 
 def refused(payout: Payout, why: str, now: datetime, ids: Ids) -> Change:

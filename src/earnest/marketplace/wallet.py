@@ -28,6 +28,11 @@ DESCRIPTIONS = {
     ("released", True): "Contract payment",
     ("refunded", True): "Contract refund",
     ("parked_refunded", True): "Payment refund",
+    ("withdrawn", False): "Withdrawal",
+    ("payout_refused", True): "Withdrawal returned",
+    ("payout_returned", True): "Withdrawal returned",
+    ("charged_back", False): "Chargeback",
+    ("chargeback_returned", True): "Chargeback returned",
 }
 PARTIAL = "Partial payment for canceled contract"
 

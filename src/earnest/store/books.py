@@ -137,6 +137,7 @@ BALANCE_OF_ACCOUNTS = """
 SELECT coalesce(sum(amount_minor), 0)::bigint FROM balance WHERE account = ANY($1::bigint[])
 """
 
+# What comes back was not earned again.
 EARNED_BY_MONTH = """
 SELECT
     to_char(t.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
@@ -144,6 +145,7 @@ SELECT
     count(*) AS transfers
 FROM transfer AS t
 WHERE t.credit = $1
+AND t.movement NOT IN ('payout_refused', 'payout_returned', 'chargeback_returned')
 GROUP BY 1
 ORDER BY 1
 """

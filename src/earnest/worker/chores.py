@@ -4,7 +4,7 @@ Invariant: what is due is read from the database with the clock it belongs to, a
 chore decides by a time that it remembers, so all follow the sandbox clock within a second or so.
 """
 
-from earnest.actions import refunds
+from earnest.actions import payouts, refunds
 from earnest.actions.core import Core
 from earnest.partner.signing import SigningKeys
 from earnest.providers.sandbox import SandboxProvider
@@ -41,6 +41,7 @@ def chores_of(
         Chore("deliver webhooks", TURN_SECONDS, webhooks.turn, webhooks.finish),
         Chore("expire webhooks", DUE_SECONDS, lambda: expire_webhooks(pool)),
         Chore("send refunds", DUE_SECONDS, lambda: refunds.send_due(core)),
+        Chore("send payouts", DUE_SECONDS, lambda: payouts.send_due(core)),
         Chore("send mail", DUE_SECONDS, lambda: send_due(pool, settings)),
         Chore("roll the ledger up", ROLL_UP_SECONDS, lambda: roll_up(pool)),
         Chore("purge replies", PURGE_SECONDS, lambda: purge_replies(pool)),
