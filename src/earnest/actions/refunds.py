@@ -1,18 +1,28 @@
 """Refunds to the source, from the intent to the money: what the worker does, and what admins do.
 
 The intent is committed before the provider is called, and the outcome after; in between nothing is
-open. An outcome that nobody knows is looked up before the call is made again, with the same key
-(invariant 14). Invariant: money is posted once, when the provider says that it has gone back.
+open. An outcome that nobody knows is looked up before the call is made again, with the same key,
+or with the next one where the provider has spent that (invariant 14). Invariant: money is posted
+once, when the provider says that it has gone back.
 """
 
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from earnest.actions.calls import (
+    AT_ONCE_MAX,
+    BACKOFF_SECONDS_MAX,
+    ERROR_CHARACTERS_MAX,
+    LEASE_SECONDS,
+    backoff,
+    key_of_call,
+)
 from earnest.actions.core import ATTEMPTS_MAX, Core, carry_out
-from earnest.domain import returning
+from earnest.domain import refund_returned, returning
 from earnest.domain.change import Change
 from earnest.domain.party import SYSTEM, Actor
+from earnest.domain.payment import Payment
 from earnest.domain.refund import DUE, Refund, RefundState
 from earnest.errors import (
     Conflict,
@@ -20,6 +30,7 @@ from earnest.errors import (
     ProviderError,
     ProviderPermanent,
     ProviderTransient,
+    ProviderUnknown,
 )
 from earnest.ids import Ids, PublicId
 from earnest.ledger.movements import expand
@@ -31,10 +42,11 @@ from earnest.store.refunds import FoundRefund
 
 log = logging.getLogger(__name__)
 
-AT_ONCE_MAX = 20
-LEASE_SECONDS = 60
-BACKOFF_SECONDS_MAX = 3_600
-ERROR_CHARACTERS_MAX = 300
+PENDING_SECONDS_MAX = 3_600
+"""How often a refund is looked up that a bank takes days for; events tell of it sooner."""
+
+NOT_GIVEN_BACK = "The provider could not give the money back."
+CAME_BACK = "The payer's bank sent the money back."
 
 
 class RefundNotFound(NotFound):
@@ -52,75 +64,105 @@ async def send_due(core: Core) -> int:
 
 async def _send(core: Core, public_id: PublicId) -> None:
     found = await refunds.load(core.pool, public_id, SYSTEM)
-    refund, payment = found.refund, found.payment
-    if refund is None or payment is None or refund.due_at is None or refund.due_at > found.now:
+    refund, payment, now = found.refund, found.payment, found.now
+    if refund is None or payment is None or refund.due_at is None or refund.due_at > now:
         return  # another worker has it, or has done it
-    before = refund.state
+    if refund.state is RefundState.DONE:
+        await _look_again(core, refund, payment, now)
+        return
     claimed = await _step(
         core,
         refund,
         "refund.sent",
-        found.now,
+        now,
         state=RefundState.SENT,
         attempts=refund.attempts + 1,
-        due_at=found.now + timedelta(seconds=LEASE_SECONDS),
+        due_at=now + timedelta(seconds=LEASE_SECONDS),
     )
     if claimed is None:
         return  # another worker was faster
-    later = found.now + timedelta(seconds=min(10 * 2**claimed.attempts, BACKOFF_SECONDS_MAX))
     try:
-        if payment.provider_account != core.provider_account:
-            raise ProviderPermanent("The money came in at another account than the present one.")
-        done = await _ask(core, claimed, payment.provider_payment_id or "", before)
+        done = await _ask(core, claimed, payment, refund.state)
     except ProviderPermanent as error:
-        await _fail(core, claimed, error.message, found.now)
+        await _fail(core, found, claimed, error.message)
         return
     except ProviderError as error:
-        # What an earlier call may have done is not known any better when this one did nothing.
-        nothing_happened = isinstance(error, ProviderTransient) and before is RefundState.PLANNED
-        await _step(
-            core,
-            claimed,
-            "refund.delayed",
-            found.now,
-            state=RefundState.PLANNED if nothing_happened else RefundState.UNKNOWN,
-            due_at=later,
-            last_error=error.message[:ERROR_CHARACTERS_MAX],
-        )
+        await _delay(core, claimed, refund.state, error, now)
         return
     if done.state is ProviderRefundState.PENDING:
-        await _step(core, claimed, "refund.accepted", found.now, due_at=later)
+        wait = min(2**claimed.attempts * 10, PENDING_SECONDS_MAX)
+        later = now + timedelta(seconds=wait)
+        await _step(core, claimed, "refund.accepted", now, due_at=later, last_error="")
     elif done.state is ProviderRefundState.FAILED:
-        await _fail(core, claimed, "The provider could not give the money back.", found.now)
+        await _fail(core, found, claimed, NOT_GIVEN_BACK, provider_refund_id=done.id)
     else:
         await _settle(core, public_id, done)
 
 
-async def _ask(core: Core, refund: Refund, payment_id: str, before: RefundState) -> ProviderRefund:
-    """What the provider says of it; asked anew only where it does not know the refund."""
-    request = RefundRequest(
-        idempotency_key=refund.public_id,
-        reference=refund.public_id,
-        payment_id=payment_id,
-        amount_minor=refund.amount_minor,
-        currency=refund.currency,
-    )
+async def _ask(core: Core, refund: Refund, payment: Payment, before: RefundState) -> ProviderRefund:
+    """What the provider says of it; asked anew only where it does not know the refund, or knows of
+    one that has failed and was told of as that."""
+    if payment.provider_account != core.provider_account:
+        raise ProviderPermanent("The money came in at another account than the present one.")
+    request = _request(refund, payment)
     if before is not RefundState.PLANNED:
         known = await core.provider.find_refund(request)
-        if known is not None:
+        if known is not None and not _has_failed(known, refund):
             return known
     return await core.provider.create_refund(request)
 
 
-async def _fail(core: Core, refund: Refund, why: str, now: datetime) -> None:
+def _request(refund: Refund, payment: Payment) -> RefundRequest:
+    return RefundRequest(
+        idempotency_key=key_of_call(refund.public_id, refund.calls),
+        reference=refund.public_id,
+        payment_id=payment.provider_payment_id or "",
+        amount_minor=refund.amount_minor,
+        currency=refund.currency,
+    )
+
+
+def _has_failed(known: ProviderRefund, refund: Refund) -> bool:
+    return known.state is ProviderRefundState.FAILED and known.id == refund.provider_refund_id
+
+
+async def _delay(
+    core: Core, refund: Refund, before: RefundState, error: ProviderError, now: datetime
+) -> None:
+    """It is asked again later: by the next key if this one is spent, once a lookup has shown that
+    nothing happened."""
+    # What an earlier call may have done is not known any better when this one did nothing.
+    nothing_happened = isinstance(error, ProviderTransient) and before is RefundState.PLANNED
+    looks_up = error.key_is_spent or not nothing_happened
+    # A failure that is only repeated says nothing about how the provider is now.
+    at_once = error.key_is_spent and isinstance(error, ProviderUnknown)
+    await _step(
+        core,
+        refund,
+        "refund.delayed",
+        now,
+        state=RefundState.UNKNOWN if looks_up else RefundState.PLANNED,
+        calls=refund.calls + error.key_is_spent,
+        due_at=now + backoff(1 if at_once else refund.attempts),
+        last_error=error.message[:ERROR_CHARACTERS_MAX],
+    )
+
+
+async def _fail(
+    core: Core, found: FoundRefund, refund: Refund, why: str, **changes: object
+) -> None:
+    """For good: an admin has to look. Money that had come back before stays in transit."""
+    assert found.contract is not None
+    again = refund_returned.is_settled(found.contract, refund)
     await _step(
         core,
         refund,
         "refund.failed",
-        now,
-        state=RefundState.FAILED,
+        found.now,
+        state=RefundState.RETURNED if again else RefundState.FAILED,
         due_at=None,
         last_error=why[:ERROR_CHARACTERS_MAX],
+        **changes,
     )
     log.error("a refund failed for good")
 
@@ -135,10 +177,31 @@ async def _settle(core: Core, public_id: PublicId, done: ProviderRefund) -> None
         if refund.state not in DUE:
             return
         ids = await core.keys.ids()
-        change = returning.settle(contract, refund, payment, done.id, found.now, ids)
+        if refund_returned.is_settled(contract, refund):
+            change = refund_returned.repay(refund, payment, done.id, found.now, ids)
+        else:
+            change = returning.settle(contract, refund, payment, done.id, found.now, ids)
         if await core.door.commit(Commit(change, expand(change, ids))):
             return
     raise Conflict
+
+
+async def _look_again(core: Core, refund: Refund, payment: Payment, now: datetime) -> None:
+    """A refund that is done, of which the provider has something to tell: is it still?"""
+    try:
+        known = await core.provider.find_refund(_request(refund, payment))
+    except ProviderError as error:
+        later = now + timedelta(seconds=BACKOFF_SECONDS_MAX)
+        why = error.message[:ERROR_CHARACTERS_MAX]
+        await _step(core, refund, "refund.delayed", now, due_at=later, last_error=why)
+        return
+    ids = await core.keys.ids()
+    if known is not None and _has_failed(known, refund):
+        change = refund_returned.came_back(refund, payment, now, ids, CAME_BACK)
+        log.error("a refund came back")
+    else:
+        change = refund_returned.confirm(refund, now, ids)
+    await core.door.commit(Commit(change, expand(change, ids)))
 
 
 async def _step(

@@ -88,6 +88,19 @@ class RefundedToSource(msgspec.Struct, frozen=True, tag=True):
     lines: tuple[Line, ...]
 
 
+class RefundReturned(msgspec.Struct, frozen=True, tag=True):
+    """The payer's bank sent a refund back: the money is in our balance again, and still the
+    payer's."""
+
+    currency: str
+    provider_account: int
+    amount_minor: int
+
+
+class RefundRepaid(RefundReturned, frozen=True, tag=True):
+    """What had come back has been given to the payer again."""
+
+
 class Withdrawn(msgspec.Struct, frozen=True, tag=True):
     """Money leaves a wallet, or what a business is owed (`party` None), to be paid out."""
 
@@ -153,6 +166,8 @@ Movement = (
     | Released
     | Refunded
     | RefundedToSource
+    | RefundReturned
+    | RefundRepaid
     | Withdrawn
     | PaidOut
     | PayoutRefused

@@ -3,10 +3,13 @@
     requested -> planned -> sent -> done       the provider has given it back
               -> declined        -> unknown    nobody knows yet: it is looked up, never guessed
                                  -> failed     the provider refuses for good
+    done -> returned                           the payer's bank sent it back, days later
 
 A refund is the intent of one provider call (invariant 14): it is written before the call is made
-and carries that call's idempotency key, its own public id. Until it is done, the money stays held
-and its tranches are refund_pending; `parts` says what then becomes of each, and is what is posted.
+and carries that call's idempotency keys (`earnest.actions.calls`). Until it is done, the money
+stays held and its tranches are refund_pending; `parts` says what then becomes of each, and is what
+is posted.
+What was returned is in transit until an admin has it sent again: the contract stays refunded.
 """
 
 from datetime import datetime
@@ -35,11 +38,15 @@ class RefundState(StrEnum):
     UNKNOWN = "unknown"
     DONE = "done"
     FAILED = "failed"
+    RETURNED = "returned"
     DECLINED = "declined"
 
 
 DUE = frozenset({RefundState.PLANNED, RefundState.SENT, RefundState.UNKNOWN})
 """The worker has to do something about it."""
+
+DEAD = frozenset({RefundState.FAILED, RefundState.RETURNED})
+"""Nobody does anything about it until an admin has the provider asked again."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -55,7 +62,12 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Refund(msgspec.Struct, frozen=True):
-    """One refund at one version. `amount_minor` is what the buyer gets, all parts together."""
+    """One refund at one version. `amount_minor` is what the buyer gets, all parts together.
+
+    `calls` counts the idempotency keys that its call has used, `attempts` its tries. One that is
+    done and has a `due_at` is looked up again. `provider_refund_id` is the provider's refund that
+    it was done by, or that failed last.
+    """
 
     key: int
     public_id: PublicId

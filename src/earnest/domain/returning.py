@@ -27,7 +27,7 @@ from earnest.domain.party import SYSTEM, Actor, Role
 from earnest.domain.payment import Payment
 from earnest.domain.pricing import FeesExceedAmount, Line, LineType, Payee, Payer, PricedTranche
 from earnest.domain.projection import partner_status, step
-from earnest.domain.refund import Part, Refund, RefundKind, RefundState
+from earnest.domain.refund import DEAD, Part, Refund, RefundKind, RefundState
 from earnest.domain.refusals import NotFunded, WrongRole
 from earnest.domain.rules import Verb, require
 from earnest.errors import InvalidField, Refused
@@ -201,11 +201,19 @@ def retry(refund: Refund, actor: Actor, now: datetime, ids: Ids) -> Change:
     """An admin has mended what was wrong: the provider is asked again."""
     if actor.role is not Role.ADMIN:
         raise WrongRole
-    if refund.state is not RefundState.FAILED:
+    if refund.state not in DEAD:
         raise NotFailed
-    # A refusal may have been of a refund that exists all the same: it is looked up first.
+    # A refusal may have been of a refund that exists all the same: it is looked up first. The
+    # provider would repeat what it said for the old key.
     return step_alone(
-        refund, "refund.retried", actor, now, ids, state=RefundState.UNKNOWN, due_at=now
+        refund,
+        "refund.retried",
+        actor,
+        now,
+        ids,
+        state=RefundState.UNKNOWN,
+        calls=refund.calls + 1,
+        due_at=now,
     )
 
 
@@ -217,6 +225,8 @@ def step_alone(
     body: dict[str, object] = {"refund": refund.key}
     if error := changes.get("last_error"):
         body["error"] = error
+    if provider_id := changes.get("provider_refund_id"):
+        body["providerRefund"] = provider_id
     event = audit_event(ids, subject, type_, actor, now, body)
     return Change(
         commit_id=event.commit_id,

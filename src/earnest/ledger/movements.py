@@ -25,6 +25,8 @@ from earnest.domain.movement import (
     PayoutReturned,
     Refunded,
     RefundedToSource,
+    RefundRepaid,
+    RefundReturned,
     Released,
     Withdrawn,
 )
@@ -79,6 +81,8 @@ MOVEMENT_NAME: dict[type, str] = {
     Released: "released",
     Refunded: "refunded",
     RefundedToSource: "refunded_to_source",
+    RefundReturned: "refund_returned",
+    RefundRepaid: "refund_repaid",
     Withdrawn: "withdrawn",
     PaidOut: "paid_out",
     PayoutRefused: "payout_refused",
@@ -151,6 +155,20 @@ def _(movement: RefundedToSource) -> list[Posting]:
         Posting(source, wallet(movement.currency, movement.seller), movement.seller_minor),
         *_lines(source, movement.business, movement.currency, movement.lines),
     ]
+
+
+@postings.register
+def _(movement: RefundReturned) -> list[Posting]:
+    transit = refunds_in_transit(movement.currency, movement.provider_account)
+    cash = provider_cash(movement.currency, movement.provider_account)
+    return [Posting(cash, transit, movement.amount_minor)]
+
+
+@postings.register
+def _(movement: RefundRepaid) -> list[Posting]:
+    transit = refunds_in_transit(movement.currency, movement.provider_account)
+    cash = provider_cash(movement.currency, movement.provider_account)
+    return [Posting(transit, cash, movement.amount_minor)]
 
 
 @postings.register

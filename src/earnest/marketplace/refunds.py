@@ -1,8 +1,8 @@
 """/api/admin/refunds: money of partners' contracts on its way back, where it waits for an admin.
 
 Admins only. A refund waits for an approval where its business asks for one, and for a decision
-where the provider has refused it for good. What an admin decides moves the refund on; the money
-moves once, when the provider has given it back (`earnest.actions.refunds`).
+where the provider has refused it for good, or a bank has sent it back. What an admin decides moves
+the refund on; the money moves when the provider has given it back (`earnest.actions.refunds`).
 """
 
 from typing import Annotated
@@ -142,7 +142,7 @@ async def decline_refund(
 
 @put("/{refund_id:str}/retry", refuses=(RefundNotFound, NotFailed, *ANY_ACTION))
 async def retry_refund(request: EarnestRequest, refund_id: FromPath[str]) -> Response[RefundSaved]:
-    """Ask the provider again about a refund that it had refused for good."""
+    """Ask the provider again for a refund that it had refused for good, or that came back."""
     caller = actor(request)
     return respond(
         await actions.retry(

@@ -397,13 +397,16 @@ CREATE TABLE refund (
     CONSTRAINT refund_amount_positive CHECK (amount_minor > 0),
     CONSTRAINT refund_kind_known CHECK (kind IN ('full', 'partial', 'cancellation', 'late')),
     CONSTRAINT refund_state_known CHECK (
-        state IN ('requested', 'planned', 'sent', 'unknown', 'done', 'failed', 'declined')
+        state IN (
+            'requested', 'planned', 'sent', 'unknown', 'done', 'failed', 'returned', 'declined'
+        )
     ),
     CONSTRAINT refund_done_by_provider CHECK (
-        state <> 'done' OR provider_refund_id IS NOT NULL
+        state NOT IN ('done', 'returned') OR provider_refund_id IS NOT NULL
     ),
+    -- One that is done may be looked up again.
     CONSTRAINT refund_due_while_open CHECK (
-        (due_at IS NOT NULL) = (state IN ('planned', 'sent', 'unknown'))
+        (due_at IS NOT NULL) = (state IN ('planned', 'sent', 'unknown')) OR state = 'done'
     )
 );
 CREATE INDEX refund_by_contract ON refund (contract_id);

@@ -18,6 +18,7 @@ from earnest.store import (
     verify_payments,
     verify_refunds,
     verify_rows,
+    verify_told,
     verify_webhooks,
 )
 from earnest.store.db import CONNECT_SECONDS_MAX, DatabaseRefused
@@ -30,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     *verify_ledger.CHECKS,
     *verify_payments.CHECKS,
     *verify_refunds.CHECKS,
+    *verify_told.CHECKS,
     *verify_partners.CHECKS,
     *verify_rows.CHECKS,
     *verify_accounts.CHECKS,

@@ -257,49 +257,6 @@ ORDER BY k.scope
 LIMIT 1
 """
 
-MOVEMENT_HAS_ITS_EVENT = """
-SELECT t.id::text, NULL, format('one event of type %s in its commit', coalesce(t.told_as, '?')),
-    coalesce(e.times, 0)::text
-FROM (
-    SELECT d.id, d.commit_id, CASE d.movement
-        WHEN 'funded' THEN 'payment.completed'
-        WHEN 'attached' THEN 'payment.completed'
-        WHEN 'released' THEN 'contract.released'
-        WHEN 'refunded' THEN 'contract.refunded'
-        WHEN 'refunded_to_source' THEN 'contract.refunded'
-        WHEN 'parked_refunded' THEN 'payment.refunded'
-        WHEN 'parked' THEN CASE
-            WHEN d.payment_id IS NULL THEN 'payment.quarantined' ELSE 'payment.parked'
-        END
-    END AS told_as
-    FROM transfer AS d
-) AS t
-LEFT JOIN (
-    SELECT one.commit_id, one.type, count(*) AS times
-    FROM event AS one
-    WHERE one.type IN (
-        'payment.completed', 'contract.released', 'contract.refunded', 'payment.refunded',
-        'payment.quarantined', 'payment.parked'
-    )
-    GROUP BY one.commit_id, one.type
-) AS e ON e.commit_id = t.commit_id AND e.type = t.told_as
-WHERE e.times IS DISTINCT FROM 1
-ORDER BY t.id
-LIMIT 1
-"""
-
-EVENT_HAS_ITS_MOVEMENT = """
-SELECT e.id::text, e.subject, format('a transfer in the commit of %s', e.type), 'none'
-FROM event AS e
-LEFT JOIN transfer AS t ON t.commit_id = e.commit_id
-WHERE e.type IN (
-    'payment.completed', 'contract.released', 'contract.refunded', 'payment.refunded',
-    'payment.parked'
-) AND t.id IS NULL
-ORDER BY e.id
-LIMIT 1
-"""
-
 INBOX_HAS_ITS_EVENT = """
 SELECT format('%s %s', i.provider, i.event_id), i.session_id, 'the first event of its commit',
     'none'
@@ -378,18 +335,6 @@ CHECKS = (
         "an idempotency record has a 2xx reply and a commit of its own",
         "idempotency_key",
         KEY_OF_A_COMMIT,
-    ),
-    Check(
-        17,
-        "money moves in a commit that says so in one event",
-        "transfer",
-        MOVEMENT_HAS_ITS_EVENT,
-    ),
-    Check(
-        17,
-        "an event that speaks of money has its transfer",
-        "event",
-        EVENT_HAS_ITS_MOVEMENT,
     ),
     Check(
         17,
