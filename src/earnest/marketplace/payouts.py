@@ -248,14 +248,14 @@ class AdminPayouts(msgspec.Struct):
 @get("/", operation_id="getPayouts")
 async def get_payouts(
     request: EarnestRequest,
-    state: FromQuery[str | None] = None,
+    status: FromQuery[str | None] = None,
     page: FromQuery[str | None] = None,
     limit: FromQuery[str | None] = None,
 ) -> AdminPayouts:
-    """The payouts in one state, or all of them; 1,000 at most if not asked by page."""
+    """The payouts with one `state`, or all of them; 1,000 at most if not asked by page."""
     await signed_in(request)
     wanted = read_page(page, limit)
-    only_state = choice(state, "state", tuple(PayoutState), "")
+    only_state = choice(status, "status", tuple(PayoutState), "")
     states = (only_state,) if only_state else tuple(PayoutState)
     async with request.app.state.pool.connection() as conn:
         found = await payouts.in_states(conn, states, wanted)

@@ -16,6 +16,7 @@ from earnest.store import (
     verify_ledger,
     verify_partners,
     verify_payments,
+    verify_payouts,
     verify_refunds,
     verify_rows,
     verify_told,
@@ -30,6 +31,7 @@ from earnest.store.verify_partners import walk_businesses
 CHECKS: tuple[Check, ...] = (
     *verify_ledger.CHECKS,
     *verify_payments.CHECKS,
+    *verify_payouts.CHECKS,
     *verify_refunds.CHECKS,
     *verify_told.CHECKS,
     *verify_partners.CHECKS,
@@ -44,7 +46,6 @@ NOT_CHECKED = {
     "8": "the rates of taxes: the fee plan is compared for businesses whose settings never changed",
     "11": "approval policies of two persons: no business has one yet; who had to approve a refund "
     "is compared with the policies of businesses whose settings never changed",
-    "14": "intents of payouts: there are no such calls yet",
     "20": "anchors outside the database: there are none yet",
     "22": "timers: nothing is scheduled in the database yet",
     "24": "provider cash against the provider's balance: the sandbox keeps none",
@@ -86,6 +87,8 @@ SELECT
     (SELECT count(*) FROM contract) AS contract,
     (SELECT count(*) FROM payment) AS payment,
     (SELECT count(*) FROM refund) AS refund,
+    (SELECT count(*) FROM payout) AS payout,
+    (SELECT count(*) FROM chargeback) AS chargeback,
     (SELECT count(*) FROM event) AS event,
     (SELECT count(*) FROM provider_event) AS provider_event,
     (SELECT count(*) FROM idempotency_key) AS idempotency_key,

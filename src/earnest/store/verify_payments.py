@@ -162,11 +162,13 @@ ORDER BY 1
 LIMIT 1
 """
 
+# What comes back to us was looked up, not told: its own checks say where it had been.
 MONEY_CAME_BY_AN_EVENT = """
 SELECT t.id::text, NULL, 'a provider event that took this money', 'none'
 FROM transfer AS t
 LEFT JOIN provider_event AS e ON e.commit_id = t.commit_id AND e.took_money
 WHERE t.debit >> 57 = 3 AND e.event_id IS NULL
+    AND t.movement NOT IN ('payout_returned', 'chargeback_returned', 'refund_returned', 'booked')
 ORDER BY t.id
 LIMIT 1
 """

@@ -15,6 +15,14 @@ FROM (
         WHEN 'refund_returned' THEN 'refund.returned'
         WHEN 'refund_repaid' THEN 'refund.repaid'
         WHEN 'parked_refunded' THEN 'payment.refunded'
+        WHEN 'withdrawn' THEN 'payout.requested'
+        WHEN 'paid_out' THEN 'payout.transferred'
+        WHEN 'payout_refused' THEN 'payout.refused'
+        WHEN 'payout_returned' THEN 'payout.returned'
+        WHEN 'charged_back' THEN 'chargeback.taken'
+        WHEN 'chargeback_returned' THEN 'chargeback.given_back'
+        WHEN 'chargeback_covered' THEN 'chargeback.covered'
+        WHEN 'booked' THEN 'provider.lines_booked'
         WHEN 'parked' THEN CASE
             WHEN d.payment_id IS NULL THEN 'payment.quarantined' ELSE 'payment.parked'
         END
@@ -26,7 +34,10 @@ LEFT JOIN (
     FROM event AS one
     WHERE one.type IN (
         'payment.completed', 'contract.released', 'contract.refunded', 'payment.refunded',
-        'payment.quarantined', 'payment.parked', 'refund.returned', 'refund.repaid'
+        'payment.quarantined', 'payment.parked', 'refund.returned', 'refund.repaid',
+        'payout.requested', 'payout.transferred', 'payout.refused', 'payout.returned',
+        'chargeback.taken', 'chargeback.given_back', 'chargeback.covered',
+        'provider.lines_booked'
     )
     GROUP BY one.commit_id, one.type
 ) AS e ON e.commit_id = t.commit_id AND e.type = t.told_as
@@ -41,7 +52,9 @@ FROM event AS e
 LEFT JOIN transfer AS t ON t.commit_id = e.commit_id
 WHERE e.type IN (
     'payment.completed', 'contract.released', 'contract.refunded', 'payment.refunded',
-    'payment.parked', 'refund.returned', 'refund.repaid'
+    'payment.parked', 'refund.returned', 'refund.repaid', 'payout.requested',
+    'payout.transferred', 'payout.refused', 'payout.returned', 'chargeback.taken',
+    'chargeback.given_back', 'chargeback.covered', 'provider.lines_booked'
 ) AND t.id IS NULL
 ORDER BY e.id
 LIMIT 1
