@@ -32,8 +32,8 @@ COMPARE_PAYMENT_EARLY = (
     "FALSE",
 )
 COMPARE_PAYMENT = (
-    "WHERE p.id = n.id AND p.version = n.version - 1 AND",
-    "WHERE p.id = n.id AND",
+    "FROM unnest(payments) AS n WHERE p.id = n.id AND p.version = n.version - 1 AND",
+    "FROM unnest(payments) AS n WHERE p.id = n.id AND",
 )
 LOOK_INTO_INBOX = (
     """
