@@ -22,7 +22,7 @@ from partners import Broker, make_broker
 from web import UNKNOWN_ID, Caller, Cast
 from world import ids_of
 
-PAGES = ("/sandbox/pay/", "/checkout", "/onboarding")
+PAGES = ("/sandbox/pay/", "/sandbox/onboarding/", "/checkout", "/onboarding")
 """How the paths of pages for people begin."""
 
 PATH_PARAMETER = re.compile(r"\{(\w+):(\w+)\}")

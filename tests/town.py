@@ -25,6 +25,7 @@ from earnest.providers.sandbox import SandboxProvider
 from earnest.store.db import Pool
 from earnest.web.problems import HANDLERS
 from earnest.web.sandbox_pages import sandbox_router, static_router
+from earnest.web.sandbox_people import people_router
 from web import make_settings
 
 SECRET = "whsec_sandbox"
@@ -107,7 +108,7 @@ async def town(pool: Pool) -> AsyncIterator[Town]:
         return Response(None, status_code=town.webhook_status)
 
     app = Litestar(
-        [webhook, sandbox_router(), static_router()],
+        [webhook, sandbox_router(), people_router(), static_router()],
         exception_handlers=HANDLERS,
         openapi_config=None,
     )

@@ -26,7 +26,10 @@ PAGE_LINES = 500
 REASON = "fraudulent"
 
 LOCK_SESSION = """
-SELECT state, payment_id, amount_minor, currency FROM sandbox.session WHERE id = $1 FOR UPDATE
+SELECT state, payment_id, amount_minor, currency
+FROM sandbox.session
+WHERE id = $1 OR payment_id = $1
+FOR UPDATE
 """
 
 REFUNDED = """
@@ -110,8 +113,8 @@ class SandboxBooks(SandboxMemory):
             row = await connection.fetchrow(FIND_DISPUTE, dispute_id)
             return None if row is None else await _dispute(connection, row)
 
-    async def dispute(self, session_id: str, outcome: str) -> ProviderDispute:
-        """A payer's bank disputes the payment of a session, and later decides.
+    async def dispute(self, paid_id: str, outcome: str) -> ProviderDispute:
+        """A payer's bank disputes a payment, or the one of a session, and later decides.
 
         The same outcome again changes nothing. Raises InvalidField for another outcome than opened,
         won or lost, NotFound, Refused for what is not paid or was given back, and Conflict for a
@@ -123,8 +126,8 @@ class SandboxBooks(SandboxMemory):
         now = await self.clock()
         async with self._pool.connection() as connection, connection.transaction():
             session = None
-            if storable(session_id):
-                session = await connection.fetchrow(LOCK_SESSION, session_id)
+            if storable(paid_id):
+                session = await connection.fetchrow(LOCK_SESSION, paid_id)
             if session is None:
                 raise NotFound("There is no such checkout session.")
             if session["state"] != "paid":

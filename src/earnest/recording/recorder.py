@@ -176,6 +176,7 @@ _FIXED = (
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+"), "header.claims.signature"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "token-of-the-link"),
     (re.compile(r"(?:\A|(?<=token=))A[Qg][\w-]{48}(?![\w-])"), "token-of-the-page"),
+    (re.compile(r"\b(pi|du)_test_[\w-]{32}(?![\w-])"), r"\1_sandbox_1"),
     (re.compile(r"\bes_[\w-]{43}"), "es_shown-once"),
     (re.compile(r"\bec_[0-9a-z]{24}\b"), "ec_demobroker"),
     (re.compile(r"\bwhsec_[0-9A-Za-z]{48}\b"), "whsec_shown-once"),

@@ -8,6 +8,7 @@ all can happen. `recorder` keeps it, `make docs` writes it down, a test tells it
 from typing import Any
 
 from earnest.actions.core import Core
+from earnest.recording.banks import BankScenes
 from earnest.recording.brokerage import BrokerageScenes
 from earnest.recording.contracts import UNKNOWN_ID, ContractScenes
 from earnest.recording.partners import PartnerScenes
@@ -36,6 +37,7 @@ class Scenario:
         self._returning = RefundScenes(recorder, core)
         self._webhooks = WebhookScenes(recorder, core)
         self._brokerage = BrokerageScenes(recorder, core)
+        self._banks = BankScenes(recorder, core)
 
     async def tell(self) -> None:
         """All of it."""
@@ -54,6 +56,7 @@ class Scenario:
         await self._brokerage.tell()
         await self._returning.tell()
         await self._webhooks.tell()
+        await self._banks.tell()
         await self._refusals()
         await self._passwords()
 

@@ -92,7 +92,7 @@ TAGS = {
     "Partner contracts": "For platforms of their own: contracts between their people.",
     "Partner money": "The buyer's checkout link, release, refund, and the proof of it all.",
     "Partner webhooks": "Where a platform hears of its events, and what became of each.",
-    "Sandbox": "Not in production: the mailbox and the clock of the sandbox.",
+    "Sandbox": "Not in production: the mailbox, the clock, and the banks of the sandbox.",
     "Operating": "What those who run the server ask it.",
 }
 
