@@ -20,8 +20,9 @@ from earnest.actions.calls import (
 from earnest.actions.core import Core, carry_out
 from earnest.domain import withdrawing
 from earnest.domain.change import Change
-from earnest.domain.party import SYSTEM, Actor, Role
+from earnest.domain.party import SYSTEM, Actor
 from earnest.domain.payout import Cause, Leg, Payout, PayoutState
+from earnest.domain.withdrawing import OnboardingFirst
 from earnest.errors import (
     InvalidField,
     NotFound,
@@ -40,7 +41,6 @@ from earnest.providers.base import (
     TransferRequest,
 )
 from earnest.store import payouts
-from earnest.store.accounts import require_active
 from earnest.store.commit import Commit
 from earnest.store.idempotency import Once, Reply
 from earnest.store.payout_accounts import Payee
@@ -84,17 +84,6 @@ async def withdraw(
     asked first whether it can pay them.
     """
 
-    async def load() -> FoundFunds:
-        found = await _funds(core, payee, currency, actor, once)
-        funds = found.funds
-        if found.stored is not None or funds is None or funds.is_payable:
-            return found
-        if actor.role is not Role.SYSTEM:
-            require_active(found.caller, actor)
-        if not await payout_accounts.look(core, payee, country_of(currency)):
-            return found
-        return await _funds(core, payee, currency, actor, once)
-
     def decide(found: FoundFunds, ids: Ids) -> Change:
         if found.funds is None or found.business is None:
             raise PayeeNotFound
@@ -108,13 +97,25 @@ async def withdraw(
             cause,
         )
 
-    return await carry_out(core, actor, once, load, decide, lambda _, change: _of(change, render))
+    async def carry() -> Reply:
+        return await carry_out(
+            core,
+            actor,
+            once,
+            lambda: payouts.load_funds(
+                core.pool, payee, currency, core.provider_account, actor, once
+            ),
+            decide,
+            lambda _, change: _of(change, render),
+        )
 
-
-async def _funds(
-    core: Core, payee: Payee, currency: str, actor: Actor, once: Once | None
-) -> FoundFunds:
-    return await payouts.load_funds(core.pool, payee, currency, core.provider_account, actor, once)
+    try:
+        return await carry()
+    except OnboardingFirst:
+        # As far as we know. They may have come back from there a moment ago.
+        if not await payout_accounts.look(core, payee, country_of(currency)):
+            raise
+        return await carry()
 
 
 def _of(change: Change, render: Callable[[Payout], Reply]) -> Reply:
