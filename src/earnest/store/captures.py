@@ -38,45 +38,73 @@ class FoundSession(msgspec.Struct, frozen=True):
     now: datetime
 
 
-# `(SELECT $1)`: see store.contracts. A session that we did not open is the marketplace's. Every
-# join is by a unique key. As EXISTS they were planned as hashes of whole tables, where these had
-# been small when the plan was made: four times the work by the 20,000th event.
+# `(SELECT $1)`: see store.contracts. A session that we did not open is the marketplace's.
+#
+# Everything is looked up by a unique key, one event at a time, and written so that it can only be
+# planned so: a subquery that yields a value, or one row. As joins and EXISTS, while the statistics
+# of a table were young, each event walked or hashed the whole of it.
 #
 # `other`: the job's live contract, where the payment is not bound to it. Nearly always it is, and
 # a contract is the dearest part of a row.
 LOAD = """
 SELECT
-    p AS payment,
-    bound AS bound, bound_terms.terms AS bound_terms,
-    other AS other, other_terms.terms AS other_terms,
+    asked.payment,
+    (SELECT c FROM contract AS c WHERE c.id = asked.contract_id) AS bound,
+    (SELECT t.terms FROM contract_terms AS t WHERE t.contract_id = asked.contract_id)
+        AS bound_terms,
+    other.contract AS other,
+    (SELECT t.terms FROM contract_terms AS t WHERE t.contract_id = other.id) AS other_terms,
     j.id, j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing,
-    buyer.public_id AS buyer, seller.public_id AS seller,
-    a.job_id IS NOT NULL AS applied,
-    strayed.event_id IS NOT NULL AS quarantined,
-    counted.id IS NOT NULL AS counted,
-    e.event_id IS NOT NULL AS known,
+    (SELECT w.public_id FROM party AS w WHERE w.id = asked.buyer_id) AS buyer,
+    (SELECT w.public_id FROM party AS w WHERE w.id = asked.seller_id) AS seller,
+    (
+        SELECT TRUE FROM application AS a
+        WHERE a.job_id = asked.job_id AND a.freelancer_id = asked.seller_id
+    ) IS TRUE AS applied,
+    (
+        SELECT TRUE FROM provider_event AS e
+        WHERE e.provider = $1 AND e.session_id = q.session_id AND e.took_money
+        AND (e.outcome = 'quarantined')
+    ) IS TRUE AS quarantined,
+    (
+        SELECT TRUE FROM payment AS p
+        WHERE p.provider_account_id = $2 AND p.provider_payment_id = q.payment_id
+        AND p.session_id IS DISTINCT FROM q.session_id
+    ) IS TRUE AS counted,
+    (
+        SELECT TRUE FROM provider_event AS e
+        WHERE e.provider = $1 AND e.event_id = q.event_id
+    ) IS TRUE AS known,
     business_now() AS now,
     b.id, b.name, b.currency, b.settings
 FROM unnest((SELECT $3::text[]), (SELECT $4::text[]), (SELECT $5::text[]))
     WITH ORDINALITY AS q (event_id, session_id, payment_id, position)
-LEFT JOIN payment AS p ON p.provider_account_id = $2 AND p.session_id = q.session_id
-LEFT JOIN business AS b ON b.id = coalesce(p.business_id, 1)
-LEFT JOIN contract AS bound ON bound.id = p.contract_id
-LEFT JOIN contract_terms AS bound_terms ON bound_terms.contract_id = bound.id
-LEFT JOIN contract AS other
-    ON other.job_id = p.job_id AND other.live AND other.id IS DISTINCT FROM p.contract_id
-LEFT JOIN contract_terms AS other_terms ON other_terms.contract_id = other.id
-LEFT JOIN job AS j ON j.id = p.job_id
-LEFT JOIN party AS buyer ON buyer.id = p.buyer_id
-LEFT JOIN party AS seller ON seller.id = p.seller_id
-LEFT JOIN application AS a ON a.job_id = p.job_id AND a.freelancer_id = p.seller_id
-LEFT JOIN provider_event AS e ON e.provider = $1 AND e.event_id = q.event_id
-LEFT JOIN provider_event AS strayed
-    ON strayed.provider = $1 AND strayed.session_id = q.session_id AND strayed.took_money
-    AND (strayed.outcome = 'quarantined')
-LEFT JOIN payment AS counted
-    ON counted.provider_account_id = $2 AND counted.provider_payment_id = q.payment_id
-    AND counted.session_id IS DISTINCT FROM q.session_id
+LEFT JOIN LATERAL (
+    SELECT p AS payment, p.business_id, p.contract_id, p.job_id, p.buyer_id, p.seller_id
+    FROM payment AS p
+    WHERE p.provider_account_id = $2 AND p.session_id = q.session_id
+    LIMIT 1
+) AS asked ON TRUE
+LEFT JOIN LATERAL (
+    SELECT c AS contract, c.id
+    FROM contract AS c
+    WHERE c.job_id = asked.job_id AND c.live AND c.id IS DISTINCT FROM asked.contract_id
+    LIMIT 1
+) AS other ON TRUE
+LEFT JOIN LATERAL (
+    SELECT
+        j.id, j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency,
+        j.listing
+    FROM job AS j
+    WHERE j.id = asked.job_id
+    LIMIT 1
+) AS j ON TRUE
+LEFT JOIN LATERAL (
+    SELECT b.id, b.name, b.currency, b.settings
+    FROM business AS b
+    WHERE b.id = coalesce(asked.business_id, 1)
+    LIMIT 1
+) AS b ON TRUE
 ORDER BY q.position
 """
 
