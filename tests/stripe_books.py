@@ -128,6 +128,7 @@ class Books:
         fee: int = 0,
         owner: str | None = None,
         available_on: int | None = None,
+        category: str | None = None,
     ) -> str:
         """Move `amount` less `fee` on the owner's balance; the id of the balance transaction."""
         fees = [{"amount": fee, "application": None, "currency": currency, "type": "stripe_fee"}]
@@ -144,7 +145,7 @@ class Books:
             fee=fee,
             fee_details=[each for each in fees if fee],
             net=amount - fee,
-            reporting_category=CATEGORIES.get(type_, type_),
+            reporting_category=category or CATEGORIES.get(type_, type_),
             source=source,
             status="pending",
             type=type_,

@@ -19,8 +19,10 @@ from typing import Literal
 import httpx
 import msgspec
 
+import stripe_disputes as disputes
 import stripe_ledger as ledger
 import stripe_payments as payments
+from stripe_disputes import Verdict
 from stripe_server import Fault, StripeServer
 from stripe_wire import Object
 
@@ -129,6 +131,39 @@ class StripeDouble(StripeServer):
         told = len(self.events)
         payout = self.all("payout")[payout_id]
         ledger.settle_payout(self.books, payout, status, failure_code)
+        return self.events[told:]
+
+    def dispute(
+        self,
+        intent_id: str,
+        *,
+        amount: int | None = None,
+        fee: int = 1_500,
+        reason: str = "fraudulent",
+        warning: bool = False,
+    ) -> list[Object]:
+        """The bank of a payment's payer takes it back, all of it or `amount`, and Stripe a fee; or
+        it only warns. The events of it."""
+        told = len(self.events)
+        charge = self.all("charge")[self.payment_intents[intent_id]["latest_charge"]]
+        disputes.open_dispute(
+            self.books,
+            charge,
+            amount=charge["amount"] if amount is None else amount,
+            fee=fee,
+            reason=reason,
+            warning=warning,
+        )
+        return self.events[told:]
+
+    def settle_dispute(
+        self, dispute_id: str, verdict: Verdict, *, returned_fee: int = 0
+    ) -> list[Object]:
+        """Evidence was handed in ("review"), or the bank decides for the platform ("won", which
+        ends a warning, too) or the payer ("lost")."""
+        told = len(self.events)
+        dispute = self.all("dispute")[dispute_id]
+        disputes.settle_dispute(self.books, dispute, verdict, returned_fee)
         return self.events[told:]
 
     def charge_fee(self, amount: int, currency: str) -> str:

@@ -8,6 +8,7 @@ than its amount, and each charge and refund has exactly one balance transaction 
 from typing import Any
 
 from stripe_books import Books, Call
+from stripe_disputes import refuse_disputed
 from stripe_wire import Object, Refused
 
 SESSION_SECONDS_MIN, DAY_SECONDS = 30 * 60, 24 * 60 * 60
@@ -265,6 +266,7 @@ def create_refund(books: Books, call: Call) -> Object:
         if charge_id is None:
             raise Refused("This payment was not captured.", param="payment_intent", begun=True)
     charge = books.find("charge", charge_id, call.account, named[0])
+    refuse_disputed(books, charge)
     left = charge["amount"] - charge["amount_refunded"]
     amount = params.get("amount", left)
     if left == 0:

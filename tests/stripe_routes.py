@@ -10,6 +10,7 @@ import msgspec
 from stripe import params as known
 from stripe.params import checkout
 
+import stripe_disputes as disputes
 import stripe_ledger as ledger
 import stripe_payments as payments
 from stripe_books import Books, Call
@@ -104,6 +105,13 @@ ROUTES = [
         payments.list_refunds,
     ),
     _route("GET /v1/refunds/{id}", known.RefundRetrieveParams, "expand", payments.find_refund),
+    _route("GET /v1/disputes/{id}", known.DisputeRetrieveParams, "expand", disputes.find_dispute),
+    _route(
+        "GET /v1/disputes",
+        known.DisputeListParams,
+        f"{_CREATED} charge payment_intent",
+        disputes.list_disputes,
+    ),
     _route(
         "GET /v1/account", known.AccountRetrieveCurrentParams, "expand", ledger.find_own_account
     ),

@@ -253,10 +253,12 @@ async def test_it_finds_and_lists_everything_that_it_made(
     )
     reversal = await client.v1.transfers.reversals.create_async(transfer.id, {"amount": 50})
     await client.v1.payouts.create_async({"amount": 10, "currency": "inr"})
+    double.dispute(intent)
     for kind, folder in (
         ("account", "accounts"),
         ("balance_transaction", "balance_transactions"),
         ("checkout.session", "checkout/sessions"),
+        ("dispute", "disputes"),
         ("payout", "payouts"),
         ("refund", "refunds"),
         ("transfer", "transfers"),

@@ -15,7 +15,8 @@ from earnest.errors import (
 )
 from earnest.providers.base import CheckoutState
 from earnest.providers.events import parse_event
-from earnest.providers.stripe import API_VERSION, StripeProvider
+from earnest.providers.stripe import StripeProvider
+from earnest.providers.stripe_line import API_VERSION
 from earnest.providers.stripe_units import from_stripe, to_stripe
 from shop import a_refund, paid, provider_at
 from stripe_double import StripeDouble

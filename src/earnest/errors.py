@@ -156,6 +156,8 @@ class ProviderError(EarnestError):
     key_is_spent = False
     """The provider would give this answer again for the same idempotency key, whatever has changed:
     a further attempt needs another key, once a lookup has shown that nothing happened."""
+    was_repeated = False
+    """The answer was not to this call, but to an earlier one with the same idempotency key."""
 
 
 class ProviderPermanent(ProviderError):

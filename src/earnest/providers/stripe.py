@@ -1,4 +1,5 @@
-"""Stripe as a `Provider`: Checkout takes the money in, refunds give it back to who paid it.
+"""Stripe as a `Provider`: Checkout takes the money in, refunds give it back to who paid it; people
+are paid in `stripe_payouts`, and `stripe_books` reads what Stripe's own books say.
 
 An **answer** is one of Stripe's objects, read strictly: what is not as documented counts as not
 read. Invariant: our id is the idempotency key, and the parameters that are sent with it follow from
@@ -7,7 +8,6 @@ the request alone; the SDK repeats nothing by itself. What goes wrong is told by
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -25,11 +25,10 @@ from earnest.providers.base import (
     RefundRequest,
 )
 from earnest.providers.sandbox_rules import refuse_unusable
-from earnest.providers.stripe_line import Line, answered, read
+from earnest.providers.stripe_books import StripeBooks
+from earnest.providers.stripe_line import answered, read
+from earnest.providers.stripe_payouts import StripePayouts
 from earnest.providers.stripe_units import from_stripe, to_stripe
-
-API_VERSION = "2026-10-28.endive"
-"""What our requests and the webhook endpoint at Stripe are written for."""
 
 PAGE_REFUNDS = 100
 
@@ -71,35 +70,10 @@ class _Refund(msgspec.Struct, frozen=True):
     metadata: dict[str, str] | None
 
 
-class StripeProvider:
+class StripeProvider(StripePayouts, StripeBooks):
     """A `Provider`. `livemode`: whether `api_key` is for real money. `clock_ahead_seconds` is how
     far business time is ahead of real time, which Stripe knows nothing of: 0, but for a sandbox
     whose clock was moved. `api_base` is another address than Stripe's, for tests."""
-
-    def __init__(
-        self,
-        api_key: str,
-        *,
-        livemode: bool,
-        clock_ahead_seconds: Callable[[], Awaitable[int]],
-        api_base: str = "",
-    ) -> None:
-        self._livemode = livemode
-        self._clock_ahead_seconds = clock_ahead_seconds
-        self._line = Line()
-        client = stripe.StripeClient(
-            api_key,
-            stripe_version=API_VERSION,
-            base_addresses={"api": api_base.rstrip("/")} if api_base else None,
-            max_network_retries=0,
-            http_client=self._line,
-        )
-        self._sessions = client.v1.checkout.sessions
-        self._refunds = client.v1.refunds
-
-    async def close(self) -> None:
-        """See `Provider.close`."""
-        await self._line.close_async()
 
     # -- taking money in ------------------------------------------------------------------------
 
@@ -113,11 +87,11 @@ class StripeProvider:
         ahead = timedelta(seconds=await self._clock_ahead_seconds())
         params = _checkout_params(request, request.asked_at - ahead)
         async with answered(remembered_is_final=True):
-            answer = await self._sessions.create_async(
+            answer = await self._client.v1.checkout.sessions.create_async(
                 params, {"idempotency_key": request.idempotency_key}
             )
             made = read(answer, _Session)
-        self._require_ours(made)
+        self._require_mode(made.livemode)
         asked = (to_stripe(request.amount_minor, request.currency), request.currency)
         if (made.amount_total, made.currency.upper()) != asked:
             log.error("Stripe would collect another amount than it was asked for")
@@ -131,7 +105,7 @@ class StripeProvider:
         ahead = timedelta(seconds=await self._clock_ahead_seconds())
         async with answered():
             try:
-                answer = await self._sessions.retrieve_async(
+                answer = await self._client.v1.checkout.sessions.retrieve_async(
                     session_id, {"expand": ["payment_intent"]}
                 )
             except stripe.InvalidRequestError as error:
@@ -142,7 +116,7 @@ class StripeProvider:
             state = _state(found)
             currency = found.currency.upper()
             amount_minor = from_stripe(found.amount_total, currency)
-        self._require_ours(found)
+        self._require_mode(found.livemode)
         intent = found.payment_intent
         payment_id = intent.id if isinstance(intent, _Intent) else intent
         return CheckoutStatus(
@@ -160,17 +134,12 @@ class StripeProvider:
             raise ProviderPermanent("There is no such checkout session.")
         try:
             async with answered():
-                await self._sessions.expire_async(session_id)
+                await self._client.v1.checkout.sessions.expire_async(session_id)
         except ProviderPermanent:
             # Stripe refuses to close what is closed: twice is harmless only here.
             found = await self.find_checkout(session_id)
             if found is None or found.state is not CheckoutState.EXPIRED:
                 raise
-
-    def _require_ours(self, session: _Session) -> None:
-        if session.livemode is not self._livemode:
-            log.error("Stripe answered about the other mode, live or test, than that of our key")
-            raise ProviderPermanent("This session is not of the mode of our key.")
 
     # -- giving it back -------------------------------------------------------------------------
 
@@ -180,7 +149,7 @@ class StripeProvider:
         if not request.payment_id or amount <= 0:
             raise ProviderPermanent("There is nothing to give back.")
         async with answered():
-            answer = await self._refunds.create_async(
+            answer = await self._client.v1.refunds.create_async(
                 {
                     "payment_intent": request.payment_id,
                     "amount": amount,
@@ -188,8 +157,7 @@ class StripeProvider:
                 },
                 {"idempotency_key": request.idempotency_key},
             )
-            made = read(answer, _Refund)
-            return _refund(made, request)
+            return _refund(read(answer, _Refund), request)
 
     async def find_refund(self, request: RefundRequest) -> ProviderRefund | None:
         """See `Provider.find_refund`: every refund of the payment is looked at."""
@@ -197,7 +165,7 @@ class StripeProvider:
             return None
         async with answered():
             try:
-                page = await self._refunds.list_async(
+                page = await self._client.v1.refunds.list_async(
                     {"payment_intent": request.payment_id, "limit": PAGE_REFUNDS}
                 )
             except stripe.InvalidRequestError as error:

@@ -8,7 +8,7 @@ happened". No refusal repeats Stripe's words, which may hold a key or a name; it
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -25,6 +25,9 @@ from earnest.errors import (
     ProviderUnknown,
 )
 
+API_VERSION = "2026-10-28.endive"
+"""What our requests and the webhook endpoint at Stripe are written for."""
+
 CONNECT_SECONDS = 5
 CALL_SECONDS = 20
 
@@ -34,6 +37,8 @@ stripe.enable_telemetry = False
 log = logging.getLogger(__name__)
 
 _WORD = re.compile(r"[A-Za-z0-9_.\[\]-]{1,80}")
+# Stripe, or a connected account, has too little money: nothing happened, and later it may work.
+_POOR = {"balance_insufficient", "insufficient_funds"}
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 T = TypeVar("T")
@@ -72,6 +77,46 @@ class Line(stripe.HTTPClient):
         await self._http.aclose()
 
 
+class StripeCaller:
+    """What every part of the provider calls with: the SDK's client over a line of our own."""
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        livemode: bool,
+        clock_ahead_seconds: Callable[[], Awaitable[int]],
+        api_base: str = "",
+    ) -> None:
+        self._livemode = livemode
+        self._clock_ahead_seconds = clock_ahead_seconds
+        self._line = Line()
+        self._client = stripe.StripeClient(
+            api_key,
+            stripe_version=API_VERSION,
+            base_addresses={"api": api_base.rstrip("/")} if api_base else None,
+            max_network_retries=0,
+            http_client=self._line,
+        )
+
+    async def close(self) -> None:
+        """See `Provider.close`."""
+        await self._line.close_async()
+
+    def _require_mode(self, livemode: bool) -> None:
+        """Raise ProviderPermanent for what is of the other mode than our key."""
+        if livemode is not self._livemode:
+            log.error("Stripe answered about the other mode, live or test, than that of our key")
+            raise ProviderPermanent("This is not of the mode of our key.")
+
+    def _require_ours(self, livemode: bool, found: tuple[int, str], asked: tuple[int, str]) -> None:
+        """The same for what is of another amount, in minor units and currency, than was asked."""
+        self._require_mode(livemode)
+        if found != asked:
+            log.error("what Stripe has by our reference is of another amount")
+            raise ProviderPermanent("What Stripe has by this reference is of another amount.")
+
+
 @asynccontextmanager
 async def answered(*, remembered_is_final: bool = False) -> AsyncIterator[None]:
     """The block talks to Stripe, CALL_SECONDS at most; whatever goes wrong is a ProviderError.
@@ -85,9 +130,8 @@ async def answered(*, remembered_is_final: bool = False) -> AsyncIterator[None]:
     except TimeoutError:
         raise ProviderUnknown(f"Stripe did not answer within {CALL_SECONDS} s.") from None
     except stripe.StripeError as error:
-        replayed = _header(error, "idempotent-replayed") == "true"
         refusal = refusal_of(error)
-        if remembered_is_final and replayed and isinstance(refusal, ProviderUnknown):
+        if remembered_is_final and refusal.was_repeated and isinstance(refusal, ProviderUnknown):
             refusal = ProviderPermanent(refusal.message)
         # Not `from error`: the SDK puts the whole body of the answer into its exceptions.
         raise refusal from None
@@ -99,7 +143,19 @@ async def answered(*, remembered_is_final: bool = False) -> AsyncIterator[None]:
 
 
 def refusal_of(error: stripe.StripeError) -> ProviderError:
-    """Our word for an error of the SDK, by docs.stripe.com/error-low-level."""
+    """Our word for an error of the SDK, by docs.stripe.com/error-low-level.
+
+    Stripe keeps to whatever it answered once it had begun, and says so when it repeats it. It does
+    not keep refusals of what it never began: to take another key after one does no harm either.
+    """
+    refusal = _meant(error)
+    refusal.was_repeated = _header(error, "idempotent-replayed") == "true"
+    begun = isinstance(error, stripe.InvalidRequestError | stripe.CardError)
+    refusal.key_is_spent = refusal.was_repeated or (begun and error.http_status != 409)
+    return refusal
+
+
+def _meant(error: stripe.StripeError) -> ProviderError:
     status, code, parameter = error.http_status, _word(error, "code"), _word(error, "param")
     # Stripe's number of the request, by which its dashboard finds it.
     request_id = _header(error, "request-id")
@@ -116,6 +172,8 @@ def refusal_of(error: stripe.StripeError) -> ProviderError:
     if status == 409:
         in_use = code == "idempotency_key_in_use"
         return ProviderKeyInUse(told) if in_use else ProviderTransient(told)
+    if code in _POOR:
+        return ProviderTransient(told)
     refused = (stripe.InvalidRequestError, stripe.CardError, stripe.PermissionError)
     return ProviderPermanent(told) if isinstance(error, refused) else ProviderUnknown(told)
 

@@ -20,6 +20,7 @@ ZERO_DECIMAL = frozenset(
 
 THREE_DECIMAL = frozenset("BHD JOD KWD OMR TND".split())
 THREE_DECIMAL_STEP = 10
+WHOLE_PAYOUTS = frozenset({"HUF", "TWD"})
 
 _UNITS = (1, 10, 100, 1000)
 
@@ -49,6 +50,18 @@ def to_stripe(minor: int, currency: str) -> int:
     if rest:
         raise ProviderPermanent(f"Stripe takes whole amounts of {currency} only.")
     return scaled
+
+
+def to_stripe_payout(minor: int, currency: str) -> int:
+    """The same for what is to be paid out: of HUF and TWD, only whole units can be.
+
+    >>> to_stripe_payout(1_200, "TWD"), to_stripe_payout(1_250, "INR")
+    (1200, 1250)
+    """
+    amount = to_stripe(minor, currency)
+    if currency in WHOLE_PAYOUTS and amount % 100:
+        raise ProviderPermanent(f"Stripe pays out whole amounts of {currency} only.")
+    return amount
 
 
 def from_stripe(amount: int, currency: str) -> int:
