@@ -18,6 +18,7 @@ from earnest.checkout import onboarding, order, pages
 from earnest.checkout.payer import session_behind
 from earnest.hooks.payments import webhook
 from earnest.marketplace import (
+    alerts,
     applications,
     auth,
     businesses,
@@ -120,6 +121,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         users.router,
         businesses.router,
         refunds.router,
+        alerts.router,
         reviews.router,
         profiles.client_router,
         profiles.freelancer_router,

@@ -182,3 +182,17 @@ def of_connections(server: Server, settings: Settings, workers: int) -> Iterator
             "Raise max_connections (or the CONNECTION LIMIT of role or database), or lower"
             " EARNEST_POOL_CONNECTIONS_MAX or --workers.",
         )
+
+
+def of_alerts(open_by_kind: dict[str, int]) -> list[Finding]:
+    """What an operator was told and has not seen to."""
+    if not open_by_kind:
+        return []
+    told = ", ".join(f"{count} {kind}" for kind, count in open_by_kind.items())
+    return [
+        warning(
+            "alerts",
+            f"Alerts are open: {told}.",
+            "GET /api/admin/alerts?open=true says of each what to do.",
+        )
+    ]

@@ -23,6 +23,7 @@ from earnest.diagnosis import (
     Finding,
     error,
     note,
+    of_alerts,
     of_clock,
     of_connections,
     of_roles,
@@ -31,6 +32,7 @@ from earnest.diagnosis import (
 )
 from earnest.serving import OTHER_FILES_MAX
 from earnest.settings import STRIPE_TEST_KEYS, Settings
+from earnest.store import alerts
 from earnest.store.checkup import check_up
 from earnest.store.db import CONNECT_SECONDS_MAX, UNREACHABLE, DatabaseRefused
 from earnest.store.migrate import pending_migrations
@@ -290,6 +292,6 @@ async def _of_migrations(conn: asyncpg.Connection) -> list[Finding]:
     except DatabaseRefused as refused:
         return [error("migrations", str(refused), "See the message.")]
     if not pending:
-        return []
+        return of_alerts(await alerts.open_by_kind(conn))
     names = ", ".join(map(str, pending))
     return [error("migrations", f"The database lacks {names}.", "earnest db migrate")]

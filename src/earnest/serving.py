@@ -136,7 +136,7 @@ async def run_worker(settings: Settings, metrics: Metrics) -> None:
     pool = _pool(settings, metrics, "earnest worker")
     core = build_core(settings, pool, metrics)
     try:
-        chores = chores_of(settings, core, metrics.webhook)
+        chores = chores_of(settings, core, metrics.webhook, metrics.alert)
         await worker_loop.run(chores, stopping, metrics.chore)
     finally:
         await core.provider.close()

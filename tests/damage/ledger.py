@@ -216,7 +216,7 @@ LEDGER = (
         "an account of no known kind",
         6,
         "transfer",
-        "SELECT (13::bigint << 57) | (356::bigint << 47) | 1",
+        "SELECT (14::bigint << 57) | (356::bigint << 47) | 1",
         ("INSERT INTO rollup (account, debits_minor, credits_minor) VALUES (:row, 0, 0)",),
     ),
     Damage(

@@ -67,7 +67,11 @@ SELECT
     (SELECT
         coalesce(json_agg(json_build_array(application_name, state, count)), '[]')
     FROM connections),
-    current_setting('max_connections')::integer
+    current_setting('max_connections')::integer,
+    (SELECT coalesce(json_agg(json_build_array(o.kind, o.alerts)), '[]')
+    FROM (
+        SELECT a.kind, count(*) AS alerts FROM alert AS a WHERE a.closed_at IS NULL GROUP BY a.kind
+    ) AS o)
 """
 
 
@@ -75,13 +79,14 @@ class Figures(msgspec.Struct, frozen=True):
     """`money`: kind and currency (ISO 4217 numeric) of accounts, amount in minor units.
 
     `queues`: name, how many entries are due, for how many seconds the oldest has been.
-    `connections`: application, state, how many.
+    `connections`: application, state, how many. `alerts`: kind, how many are open.
     """
 
     money: list[tuple[int, int, int]]
     queues: list[tuple[str, int, float]]
     connections: list[tuple[str, str, int]]
     connections_max: int
+    alerts: list[tuple[str, int]]
 
 
 async def read(conn: asyncpg.Connection) -> Figures:
@@ -94,6 +99,7 @@ async def read(conn: asyncpg.Connection) -> Figures:
             "queues": msgspec.json.decode(row[1]),
             "connections": msgspec.json.decode(row[2]),
             "connections_max": row[3],
+            "alerts": msgspec.json.decode(row[4]),
         },
         Figures,
         strict=False,  # sums are numeric, and travel as text

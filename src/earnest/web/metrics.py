@@ -127,6 +127,12 @@ class Metrics:
             registry=own,
             buckets=(*SECONDS, 30.0),
         )
+        self._alerts = Counter(
+            "earnest_alerts_total",
+            "Alerts raised: what an operator has to see.",
+            ["kind"],
+            registry=own,
+        )
         self._outcomes = {
             name: self._commits.labels(name)
             for name in ("written", "conflict", "refused", "unknown")
@@ -167,6 +173,10 @@ class Metrics:
         """The worker's report of one attempt."""
         self._verdicts[verdict].inc()
         self._webhook_seconds.observe(seconds)
+
+    def alert(self, kind: str) -> None:
+        """The worker's report of something that an operator has to see."""
+        self._alerts.labels(kind).inc()
 
     # -- what is told -------------------------------------------------------------------------
 
@@ -232,6 +242,12 @@ def _families(found: figures.Figures) -> Iterator[Metric]:
         age.add_metric([queue], seconds)
     yield due
     yield age
+    open_alerts = GaugeMetricFamily(
+        "earnest_alerts_open", "Alerts that nobody has seen to.", labels=["kind"]
+    )
+    for kind_of_alert, alerts in found.alerts:
+        open_alerts.add_metric([kind_of_alert], alerts)
+    yield open_alerts
     connections = GaugeMetricFamily(
         "earnest_database_connections",
         "Connections to this database by whose they are and what they do.",

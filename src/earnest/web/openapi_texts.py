@@ -88,6 +88,7 @@ TAGS = {
     "Categories and skills": "What jobs and profiles are sorted by.",
     "Businesses": "Partners as admins see them: their rules and credentials.",
     "Refunds": "What partners asked to give back and an admin has to agree to.",
+    "Alerts": "What an operator has to see: alerts, dead letters, money that is held too long.",
     "Partner tokens": "How a platform of its own signs in, and what verifies what we sign.",
     "Partner contracts": "For platforms of their own: contracts between their people.",
     "Partner money": "The buyer's checkout link, release, refund, and the proof of it all.",
@@ -216,6 +217,10 @@ QUERY: Description = {
         "schema": {"type": "string", "enum": list(OPEN_SORTED)},
     },
     "status": {"description": "Only those with this status.", "schema": {"type": "string"}},
+    "open": {
+        "description": "Only those that nobody has seen to.",
+        "schema": {"type": "string", "enum": ["true", "false"]},
+    },
     "pageSize": {"description": "Entries on a page; 100 at most are given.", "schema": _COUNTED},
     "phoneNumber": {
         "description": "Country code and number, 8 to 15 digits.",
