@@ -32,7 +32,7 @@ LAYERS = {
 COMPOSITION = {
     "__main__", "app", "cli", "cli_business", "database", "demo",
     "demo_cast", "demo_partner", "demo_receiver", "diagnosis", "doctor",
-    "generated", "recording", "reports",
+    "generated", "reconciling", "recording", "reports",
     "serving", "settings", "supervisor", "terminal",
 }  # fmt: skip
 PROVIDERS_SEE = ("earnest.domain.money", "earnest.errors", "earnest.providers")

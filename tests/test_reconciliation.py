@@ -208,8 +208,7 @@ def seeded(name: str, seed: str, kind: Kind, minor: int, off: int) -> list[Fact]
 def test_whatever_is_seeded_is_found_and_nothing_else(told: list[Any]) -> None:
     facts, wanted = [], []
     for number, (seed, kind, minor, off) in enumerate(told):
-        minor = minor if minor + off else minor + 1
-        facts += seeded(f"s{number}", seed, kind, minor, off)
+        facts += seeded(f"s{number}", seed, kind, minor, off if minor + off else off + 1)
         if seed != "sound":
             is_fee = kind is Kind.FEE and WANTED[seed] in ("amount", "missing_here")
             wanted.append((f"s{number}", "fee" if is_fee else WANTED[seed]))

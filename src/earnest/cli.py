@@ -173,13 +173,57 @@ def verify(*, data: Data = None, as_json: AsJson = False) -> None:
     from earnest.providers.events import amount_minor_of
     from earnest.store import verify as books
 
-    with opened(settings_of(data), say, create=False, migrated=False) as database, _bar() as bar:
+    with (
+        opened(settings_of(data), say, create=False, migrated=False) as database,
+        _bar("verify") as bar,
+    ):
         url = database.settings.database_url
         report = asyncio.run(
             books.verify(url, lambda at: bar(at.what, at.done, at.total), minor_of=amount_minor_of)
         )
     answer(report.as_json(), as_json, report.lines())
     sys.exit(1 if report.violation else 0)
+
+
+@app.command
+def reconcile(
+    *,
+    date: str,
+    bank: Path | None = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a day's ledger with the payment provider's books; exit 1 if they differ.
+
+    The provider's fees are booked meanwhile. The exit code is 2 if it could not be done. The worker
+    does the same every night for the day before (docs/reconciliation.md).
+
+    Parameters
+    ----------
+    date
+        the day, in UTC: 2026-11-22
+    bank
+        a CSV file of what came into your own bank from the provider: date, amount, currency,
+        reference
+    """
+    from earnest import reconciling
+    from earnest.database import opened
+    from earnest.domain.bank_file import parse_day
+    from earnest.domain.reconciliation import Unexplained
+    from earnest.errors import EarnestError
+    from earnest.settings import with_secret_key
+
+    try:
+        day = parse_day(date, "date")
+        rows = reconciling.rows_of(bank) if bank is not None else None
+        with opened(settings_of(data), say, create=False) as database, _bar("reconcile") as bar:
+            settings = with_secret_key(database.settings)
+            found = asyncio.run(reconciling.reconciled(settings, day, rows, bar))
+    except (EarnestError, Unexplained) as error:
+        say(str(error))
+        sys.exit(2)
+    answer(found, as_json, reconciling.lines_of(found))
+    sys.exit(0 if found["clean"] else 1)
 
 
 @app.command
@@ -282,7 +326,7 @@ def _demo_directory() -> Path:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
+def _bar(name: str) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on standard error while somebody watches: called with what, done, total."""
     from rich.console import Console
     from rich.progress import Progress
@@ -290,7 +334,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
     ) as progress:
-        task = progress.add_task("verify", total=None)
+        task = progress.add_task(name, total=None)
         yield lambda what, done, total: progress.update(
-            task, description=f"verify {what}", completed=done, total=total
+            task, description=f"{name} {what}", completed=done, total=total or None
         )

@@ -1,4 +1,4 @@
-"""**Reconciliation**: the ledger's account of our money at a provider, against the provider's books.
+"""**Reconciliation**: the ledger on our money at a provider, against the provider's own books.
 
 What happened to our balance is told **there**, by the provider, and **here**, by the ledger, each
 time as a kind, a source (the provider's id of the payment, refund, transfer ...) and an amount,
@@ -153,6 +153,15 @@ def to_book(line: Line) -> list[tuple[str, Kind, int]]:
     return [one for one in booked if one[2]]
 
 
+def altered(line: Line, stored: Line) -> Difference:
+    """A line that came again, and says something else than it did."""
+    of = f"{line.type} {line.source_id}"
+    name = f"{line.id}#altered"
+    return Difference(
+        Cause.ALTERED, line.kind, name, stored.currency, line.net_minor, stored.net_minor, of
+    )
+
+
 def facts_of(line: Line, when: When) -> list[Fact]:
     """What a line says: its amount under its source, and under its own id what is to be booked."""
     facts = [
@@ -259,27 +268,32 @@ def _cause(kind: Kind, one: _Sum, *, in_others: bool) -> Cause:
     return Cause.AMOUNT if one.here_at_last_minor else Cause.MISSING_HERE
 
 
-def _named_alike(facts: list[Fact]) -> list[Fact]:
-    """The facts, with a transfer that came back under the name that the ledger has for it.
+_CAME_BACK = frozenset({Kind.TRANSFER_RETURNED, Kind.REFUND_RETURNED})
 
-    A provider names the return, the ledger the transfer: one is all of the other, so equal amounts
-    belong together, the oldest first.
+
+def _named_alike(facts: list[Fact]) -> list[Fact]:
+    """The facts, with what came back under the name that the ledger has for it.
+
+    A provider may name the return, the ledger names what came back (of a refund that was sent once
+    more, the last one). All of it came back, so equal amounts belong together, the oldest first.
     """
-    names: dict[tuple[str, int], list[str]] = defaultdict(list)
-    returns = [fact for fact in facts if fact.kind is Kind.TRANSFER_RETURNED]
+    names: dict[tuple[Kind, str, int], list[str]] = defaultdict(list)
+    returns = [fact for fact in facts if fact.kind in _CAME_BACK]
     there = {fact.source_id for fact in returns if fact.there_minor}
     here = {fact.source_id for fact in returns if fact.here_minor}
     for fact in sorted(returns, key=lambda fact: fact.when):
         if fact.here_minor and fact.source_id not in there:
-            names[fact.currency, fact.here_minor].append(fact.source_id)
+            names[fact.kind, fact.currency, fact.here_minor].append(fact.source_id)
     renamed = {}
     for fact in sorted(returns, key=lambda fact: fact.when):
-        waiting = names[fact.currency, fact.there_minor]
+        waiting = names[fact.kind, fact.currency, fact.there_minor]
         if fact.there_minor and fact.source_id not in here and waiting:
-            renamed[fact.source_id] = waiting.pop(0)
+            renamed[fact.kind, fact.source_id] = waiting.pop(0)
     return [
-        msgspec.structs.replace(fact, source_id=renamed[fact.source_id])
-        if fact.kind is Kind.TRANSFER_RETURNED and fact.source_id in renamed
+        msgspec.structs.replace(
+            fact, source_id=renamed.get((fact.kind, fact.source_id), fact.source_id)
+        )
+        if fact.kind in _CAME_BACK
         else fact
         for fact in facts
     ]

@@ -12,6 +12,7 @@ from earnest.recording.banks import BankScenes
 from earnest.recording.brokerage import BrokerageScenes
 from earnest.recording.contracts import UNKNOWN_ID, ContractScenes
 from earnest.recording.partners import PartnerScenes
+from earnest.recording.reconciliation import ReconciliationScenes
 from earnest.recording.recorder import Recorder
 from earnest.recording.refunds import RefundScenes
 from earnest.recording.webhooks import WebhookScenes
@@ -38,6 +39,7 @@ class Scenario:
         self._webhooks = WebhookScenes(recorder, core)
         self._brokerage = BrokerageScenes(recorder, core)
         self._banks = BankScenes(recorder, core)
+        self._reconciling = ReconciliationScenes(recorder, core)
 
     async def tell(self) -> None:
         """All of it."""
@@ -57,6 +59,7 @@ class Scenario:
         await self._returning.tell()
         await self._webhooks.tell()
         await self._banks.tell()
+        await self._reconciling.tell()
         await self._refusals()
         await self._passwords()
 

@@ -89,6 +89,7 @@ TAGS = {
     "Businesses": "Partners as admins see them: their rules and credentials.",
     "Refunds": "What partners asked to give back and an admin has to agree to.",
     "Alerts": "What an operator has to see: alerts, dead letters, money that is held too long.",
+    "Reconciliation": "Each day's books against the payment provider's. For admins.",
     "Partner tokens": "How a platform of its own signs in, and what verifies what we sign.",
     "Partner contracts": "For platforms of their own: contracts between their people.",
     "Partner money": "The buyer's checkout link, release, refund, and the proof of it all.",

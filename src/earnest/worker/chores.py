@@ -6,6 +6,7 @@ chore decides by a time that it remembers, so all follow the sandbox clock withi
 
 from earnest.actions import payouts, refunds
 from earnest.actions.core import Core
+from earnest.actions.reconciliation import reconcile_due
 from earnest.partner.signing import SigningKeys
 from earnest.providers.sandbox import SandboxProvider
 from earnest.settings import Settings
@@ -26,6 +27,7 @@ from earnest.worker.mail import send_due
 DUE_SECONDS = 1
 ROLL_UP_SECONDS = 5
 PURGE_SECONDS = 60
+RECONCILE_SECONDS = 60
 ROTATE_SECONDS = 600
 
 
@@ -43,6 +45,7 @@ def chores_of(
         Chore("send refunds", DUE_SECONDS, lambda: refunds.send_due(core)),
         Chore("send payouts", DUE_SECONDS, lambda: payouts.send_due(core)),
         Chore("send mail", DUE_SECONDS, lambda: send_due(pool, settings)),
+        Chore("reconcile", RECONCILE_SECONDS, lambda: reconcile_due(core)),
         Chore("roll the ledger up", ROLL_UP_SECONDS, lambda: roll_up(pool)),
         Chore("purge replies", PURGE_SECONDS, lambda: purge_replies(pool)),
         Chore("purge sign-ins", PURGE_SECONDS, lambda: purge_sign_ins(pool)),
