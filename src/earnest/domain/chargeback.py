@@ -35,7 +35,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Chargeback(msgspec.Struct, frozen=True):
-    """One dispute at one version. `contract` is None for a payment that never found one."""
+    """One dispute at one version. `contract` is None for a payment that has not found one."""
 
     key: int
     public_id: PublicId

@@ -137,6 +137,8 @@ class Contract(msgspec.Struct, frozen=True):
     refund_requested_at: datetime | None = None
     unclaimed: bool = False
     """A payment created this contract and its client has not yet asked for it (D2)."""
+    charged_back: bool = False
+    """The buyer's bank wants the money back, and that is undecided: none of it goes anywhere."""
     event_seq: int = 0
     event_head: bytes = b""
 

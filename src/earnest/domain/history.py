@@ -12,6 +12,7 @@ from typing import NoReturn
 import msgspec
 
 from earnest.domain.audit import Event, canonical, genesis, link
+from earnest.domain.chargeback_history import charged_back
 from earnest.domain.contract import Agreement, Contract, Dispute, Money, Terms, Work
 from earnest.domain.partner_history import Step, step
 from earnest.domain.party import SYSTEM, Actor, Role
@@ -30,6 +31,7 @@ _FACETS = (
     "cancelled_by",
     "cancelled_work",
     "unclaimed",
+    "charged_back",
 )
 _MOMENTS = (
     "funded_at",
@@ -117,11 +119,14 @@ def replay(contract: Contract, events: Sequence[Event]) -> Finding | None:
         cancelled_by=None,
         cancelled_work=None,
         unclaimed=False,
+        charged_back=False,
         **dict.fromkeys(_MOMENTS),
     )
     try:
         for event in events:
-            told = step(state, event) if contract.is_partners else None
+            told = charged_back(state, event)
+            if told is None and contract.is_partners:
+                told = step(state, event)
             if told is not None:
                 _take(state, told, event)
                 _check_said(told, event)

@@ -66,7 +66,8 @@ def partner_status(contract: Contract) -> str:
     if Money.REFUND_PENDING in tranches:
         return "refundInProgress"
     if not tranches.isdisjoint(HOLDING):
-        return "dispute" if contract.dispute is Dispute.OPEN else "escrow"
+        disputed = contract.dispute is Dispute.OPEN or contract.charged_back
+        return "dispute" if disputed else "escrow"
     if contract.agreement in _PARTNER_ENDED and Money.REFUNDED not in tranches:
         return _PARTNER_ENDED[contract.agreement]
     if Money.AWAITING_PAYMENT in tranches:

@@ -83,6 +83,10 @@ class RefundOfFinished(Refused):
     """Refund not allowed for a finished contract"""
 
 
+class ChargedBackNow(Refused):
+    """The buyer's bank wants this money back: it stays where it is until that is decided."""
+
+
 class InDispute(Refused):
     """This contract is in dispute."""
 

@@ -22,6 +22,7 @@ from earnest.domain.refusals import (
     AlreadyRefunded,
     AlreadyReleased,
     AlreadySettled,
+    ChargedBackNow,
     CompletedAndFunded,
     ContractEnded,
     EscrowNotFound,
@@ -91,6 +92,7 @@ _BUYER = {Role.CLIENT: "buyer"}
 _SELLER = {Role.FREELANCER: "seller"}
 _BUSINESS = {Role.PARTNER: "business"}
 _NO_DISPUTE = Check("dispute", frozenset({Dispute.NONE, Dispute.RESOLVED}), InDispute)
+_NOT_CHARGED_BACK = Check("charged back", frozenset({"no"}), ChargedBackNow)
 _GONE: dict[str, Refusal] = {Agreement.CANCELLED: AlreadyCanceled}
 _SETTLED: dict[str, Refusal] = {
     Money.RELEASED: AlreadyReleased,
@@ -127,6 +129,7 @@ _REFUNDABLE = (
     ),
     Check("work", _UNFINISHED, RefundOfFinished),
     _NO_DISPUTE,
+    _NOT_CHARGED_BACK,
 )
 
 RULES: dict[Verb, Rule] = {
@@ -181,6 +184,7 @@ RULES: dict[Verb, Rule] = {
                 _SETTLED,
             ),
             _NO_DISPUTE,
+            _NOT_CHARGED_BACK,
         ),
     ),
     Verb.FUND: Rule(
@@ -215,6 +219,7 @@ RULES: dict[Verb, Rule] = {
             ),
             Check("work", frozenset({Work.COMPLETED}), ReleaseNotRequested),
             _NO_DISPUTE,
+            _NOT_CHARGED_BACK,
         ),
     ),
     Verb.REQUEST_REFUND: Rule(
@@ -287,12 +292,12 @@ RULES: dict[Verb, Rule] = {
     Verb.RELEASE: Rule(
         frozenset({Role.PARTNER}),
         _BUSINESS,
-        (_HELD, _NO_DISPUTE),
+        (_HELD, _NO_DISPUTE, _NOT_CHARGED_BACK),
     ),
     Verb.REFUND: Rule(
         frozenset({Role.PARTNER}),
         _BUSINESS,
-        (_HELD,),
+        (_HELD, _NOT_CHARGED_BACK),
     ),
 }
 
@@ -312,14 +317,13 @@ def refusals(*verbs: Verb) -> tuple[type[EarnestError], ...]:
 def facet(contract: Contract, name: str, tranche: int = 0) -> str:
     """The state of one facet, under the names that the table uses; "money" is a tranche's."""
     match name:
-        case "agreement":
-            return contract.agreement
-        case "work":
-            return contract.work
+        case "agreement" | "work" | "dispute":
+            state: str = getattr(contract, name)
+            return state
         case "money":
             return contract.tranches[tranche]
-        case "dispute":
-            return contract.dispute
+        case "charged back":
+            return "yes" if contract.charged_back else "no"
         case "unclaimed":
             return "yes" if contract.unclaimed and contract.live else "no"
         case "cancelled and unpaid":

@@ -252,6 +252,12 @@ def _lines(source: int, business: int, currency: str, lines: tuple[Line, ...]) -
     ]
 
 
+def _contract(change: Change) -> int | None:
+    if change.contract is not None:
+        return change.contract.key
+    return change.chargeback.contract if change.chargeback is not None else None
+
+
 def expand(change: Change, ids: Ids) -> tuple[Transfer, ...]:
     """The transfers of a change's movements, in order, ready to be written."""
     return tuple(
@@ -262,7 +268,7 @@ def expand(change: Change, ids: Ids) -> tuple[Transfer, ...]:
             debit=posting.debit,
             credit=posting.credit,
             amount_minor=posting.amount_minor,
-            contract=change.contract.key if change.contract is not None else None,
+            contract=_contract(change),
             payment=change.payment.key if change.payment is not None else None,
             occurred_at=change.occurred_at,
             recorded_at=change.recorded_at,

@@ -53,7 +53,8 @@ def prove(transfers: Iterable[Transferred], *, buyer: int, seller: int, held_min
         if target.kind is Kind.WALLET and target.owner == seller:
             to_seller += transfer.amount_minor
         elif (target.kind is Kind.WALLET and target.owner == buyer) or (
-            target.kind is Kind.REFUNDS_IN_TRANSIT
+            # What covers a chargeback is what the buyer's bank has given them back.
+            target.kind in (Kind.REFUNDS_IN_TRANSIT, Kind.CHARGEBACK_LOSS)
         ):
             to_buyer += transfer.amount_minor
         elif target.kind is Kind.TAX_PAYABLE:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from earnest.domain.business import Settings
 from earnest.domain.contract import HOLDING, Contract, Money, cancellation_shares
 from earnest.domain.history import Finding
-from earnest.domain.movement import Refunded, RefundedToSource, Released
+from earnest.domain.movement import ChargebackCovered, Refunded, RefundedToSource, Released
 from earnest.domain.pricing import PricedTranche, price
 from earnest.domain.refund import Part, RefundKind
 from earnest.domain.returning import part_of
@@ -31,10 +31,12 @@ def check_money(
     transfers: Sequence[Transferred],
     held_minor: int,
     parts: Parts | None = None,
+    covering: frozenset[int] = frozenset(),
 ) -> Iterator[Finding]:
     """Whatever is wrong with a contract's money; `transfers` are all that touch what it holds.
 
-    `parts` are what its events say of refunds to the source, see `partner_history.settled_parts`.
+    `parts` are what its events say of refunds to the source, see `partner_history.settled_parts`;
+    `covering` are the tranches whose money covers a chargeback.
 
     `held_minor` is the running balance of its held accounts. `priced_by` are the settings of
     its business, None if they changed since: then only the chain's first event vouches for the
@@ -47,7 +49,9 @@ def check_money(
         came = [t for t in transfers if t.credit == account]
         went = [t for t in transfers if t.debit == account]
         yield from _check_funding(contract, index, came)
-        if parts and index in parts:
+        if index in covering:
+            yield from _check_covering(contract, index, came, went)
+        elif parts and index in parts:
             yield from _check_refund(contract, index, *parts[index], came, went)
         else:
             yield from _check_outcome(contract, index, went)
@@ -148,6 +152,20 @@ def _check_outcome(
     if expected != posted:
         what = f"postings of a tranche that is {state}: {_posted(expected)}"
         yield Finding(invariant, None, what, _posted(posted))
+
+
+def _check_covering(
+    contract: Contract, index: int, came: Sequence[Transferred], went: Sequence[Transferred]
+) -> Iterator[Finding]:
+    """A tranche that covers a chargeback: all of it, at the account where it had come in."""
+    source = unpack(came[0].debit).owner if came else 1
+    charge_minor = contract.terms.tranches[index].charge_minor
+    covered = ChargebackCovered(contract.key, index, contract.currency, charge_minor, source)
+    expected = Counter((p.credit, p.amount_minor) for p in postings(covered))
+    posted = Counter((t.credit, t.amount_minor) for t in went)
+    if expected != posted or contract.tranches[index] is not Money.REFUNDED:
+        what = f"a refunded tranche that covers a chargeback: {_posted(expected)}"
+        yield Finding(15, None, what, f"{contract.tranches[index]}: {_posted(posted)}")
 
 
 def _check_refund(

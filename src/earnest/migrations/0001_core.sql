@@ -204,6 +204,7 @@ CREATE TABLE contract (
     cancel_reason_description text NOT NULL,
     refund_requested_at timestamptz,
     unclaimed boolean NOT NULL,
+    charged_back boolean NOT NULL DEFAULT FALSE,
     event_seq integer NOT NULL,
     event_head bytea NOT NULL,
     live boolean GENERATED ALWAYS AS (
@@ -250,7 +251,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN c.tranches @> ARRAY['refund_pending'] THEN 'refundInProgress'
     WHEN c.tranches && ARRAY['held', 'release_requested'] THEN
-        CASE c.dispute WHEN 'open' THEN 'dispute' ELSE 'escrow' END
+        CASE WHEN c.dispute = 'open' OR c.charged_back THEN 'dispute' ELSE 'escrow' END
     WHEN NOT c.live AND NOT c.tranches @> ARRAY['refunded'] THEN c.agreement
     WHEN c.tranches @> ARRAY['awaiting_payment'] THEN 'waitingForBankPayment'
     WHEN c.tranches <@ ARRAY['released', 'refunded', 'split'] THEN

@@ -91,6 +91,7 @@ CREATE TABLE chargeback (
     public_id text NOT NULL,
     business_id integer NOT NULL,
     payment_id bigint NOT NULL,
+    -- Found later by a payment that was parked: the one key that may change.
     contract_id bigint,
     provider_account_id smallint NOT NULL,
     provider_dispute_id text NOT NULL,

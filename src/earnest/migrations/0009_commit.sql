@@ -122,6 +122,7 @@ BEGIN
             cancel_reason_description = n.cancel_reason_description,
             refund_requested_at = n.refund_requested_at,
             unclaimed = n.unclaimed,
+            charged_back = n.charged_back,
             event_seq = n.event_seq,
             event_head = n.event_head
         FROM unnest(contracts) AS n
@@ -162,7 +163,7 @@ BEGIN
             amount_minor, created_at, version, commit_id, updated_at, agreement, work, dispute,
             tranches, funded_at, settled_at, started_at, ongoing_at, completed_at, cancelled_at,
             cancelled_by, cancelled_work, cancel_reason, cancel_reason_description,
-            refund_requested_at, unclaimed, event_seq, event_head
+            refund_requested_at, unclaimed, charged_back, event_seq, event_head
         )
         SELECT
             n.id, n.public_id, n.business_id, n.number, n.buyer_id, n.seller_id, n.job_id,
@@ -170,7 +171,7 @@ BEGIN
             n.agreement, n.work, n.dispute, n.tranches, n.funded_at, n.settled_at, n.started_at,
             n.ongoing_at, n.completed_at, n.cancelled_at, n.cancelled_by, n.cancelled_work,
             n.cancel_reason, n.cancel_reason_description, n.refund_requested_at, n.unclaimed,
-            n.event_seq, n.event_head
+            n.charged_back, n.event_seq, n.event_head
         FROM unnest(contracts) AS n
         WHERE n.version = 1 AND n.commit_id <> ALL (lost);
 
@@ -307,6 +308,7 @@ BEGIN
             version = n.version,
             commit_id = n.commit_id,
             updated_at = n.updated_at,
+            contract_id = n.contract_id,
             state = n.state,
             amount_minor = n.amount_minor,
             reason = n.reason,

@@ -83,6 +83,7 @@ def contract_row(c: Contract) -> Row:
         c.cancel_reason_description,
         c.refund_requested_at,
         c.unclaimed,
+        c.charged_back,
         c.event_seq,
         c.event_head,
         None,
@@ -135,8 +136,9 @@ def contract_from(row: asyncpg.Record, terms: str) -> Contract:
         cancel_reason_description=row[26],
         refund_requested_at=row[27],
         unclaimed=row[28],
-        event_seq=row[29],
-        event_head=row[30],
+        charged_back=row[29],
+        event_seq=row[30],
+        event_head=row[31],
         terms=_terms(terms),
     )
 

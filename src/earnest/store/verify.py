@@ -13,6 +13,7 @@ import msgspec
 from earnest.domain.money import CURRENCIES, CURRENCY_BY_NUMERIC
 from earnest.store import (
     verify_accounts,
+    verify_chargebacks,
     verify_ledger,
     verify_lines,
     verify_partners,
@@ -33,6 +34,7 @@ CHECKS: tuple[Check, ...] = (
     *verify_ledger.CHECKS,
     *verify_payments.CHECKS,
     *verify_payouts.CHECKS,
+    *verify_chargebacks.CHECKS,
     *verify_refunds.CHECKS,
     *verify_told.CHECKS,
     *verify_lines.CHECKS,

@@ -14,6 +14,7 @@ import msgspec
 
 from earnest.domain.audit import Event
 from earnest.domain.business import Settings
+from earnest.domain.chargeback_history import covering
 from earnest.domain.contract import Contract
 from earnest.domain.history import Finding, check_chain, replay
 from earnest.domain.partner_history import settled_parts
@@ -180,7 +181,8 @@ def _findings(
     try:
         parts = settled_parts(events) if contract.is_partners else None
         plan = plans.get(contract.business)
-        yield from check_money(contract, plan, transfers, held_minor, parts)
+        covers = covering(events)
+        yield from check_money(contract, plan, transfers, held_minor, parts, covers)
     except (ValueError, KeyError) as error:
         yield Finding(6, None, "accounts that can be named", f"{type(error).__name__}: {error}")
     except EarnestError as error:

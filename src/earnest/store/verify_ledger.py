@@ -152,7 +152,8 @@ ORDER BY p.id
 LIMIT 1
 """
 
-# The last leg of a refund, from transit to the provider, names its contract and holds nothing.
+# The last leg of a refund, from transit to the provider, names its contract and holds nothing; so
+# does what a payer's bank takes, see verify_chargebacks.
 TRANSFER_OF_ITS_CONTRACT = """
 SELECT t.id::text, NULL, format('contract %s', t.owner), coalesce(t.contract_id::text, 'none')
 FROM (
@@ -168,6 +169,7 @@ FROM (
     FROM transfer AS d
     WHERE d.debit >> 57 <> 1 AND d.credit >> 57 <> 1
         AND NOT (d.movement = 'refunded_to_source' AND d.debit >> 57 = 9 AND d.credit >> 57 = 3)
+        AND d.movement NOT IN ('charged_back', 'chargeback_returned')
 ) AS t
 WHERE t.contract_id IS DISTINCT FROM t.owner
 ORDER BY t.id

@@ -1,0 +1,118 @@
+"""Chargebacks: which are to be looked up, what stands around one, and their list."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from earnest.domain.chargeback import Chargeback
+from earnest.domain.charging_back import Exposure
+from earnest.ids import PublicId, key_of
+from earnest.ledger.accounts import wallet
+from earnest.store.contracts import Page
+from earnest.store.db import Pool
+from earnest.store.rows import contract_from, payment_from
+from earnest.store.rows_out import chargeback_from
+
+
+class FoundChargeback(msgspec.Struct, frozen=True):
+    """A chargeback with who can bear its loss; both None for an unknown id."""
+
+    chargeback: Chargeback | None
+    exposure: Exposure | None
+    now: datetime
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """Some chargebacks of `total`, newest first; names: (business, contract number)."""
+
+    chargebacks: list[Chargeback]
+    names: list[tuple[str, str | None]]
+    total: int
+
+
+DUE = """
+SELECT c.public_id FROM chargeback AS c
+WHERE c.due_at <= business_now()
+ORDER BY c.due_at
+LIMIT $1
+"""
+
+# Kind 2 is a wallet, 1 what is held: what came from there to the seller is what the seller got.
+LOAD = """
+SELECT
+    b AS chargeback, p AS payment, c AS contract, t.terms,
+    EXISTS (
+        SELECT FROM chargeback AS o
+        WHERE o.payment_id = b.payment_id AND o.id <> b.id
+        AND o.state IN ('noticed', 'warning', 'open', 'review')
+    ) AS others_open,
+    business_now()
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN chargeback AS b ON b.id = $1 AND b.public_id = $2
+LEFT JOIN payment AS p ON p.id = b.payment_id
+LEFT JOIN contract AS c ON c.id = p.contract_id
+LEFT JOIN contract_terms AS t ON t.contract_id = c.id
+"""
+
+SELLERS = """
+SELECT
+    coalesce((SELECT w.amount_minor FROM balance AS w WHERE w.account = $1), 0)::bigint,
+    coalesce((
+        SELECT sum(t.amount_minor) FROM transfer AS t
+        WHERE t.credit = $1 AND t.contract_id = $2 AND t.debit >> 57 IN (1, 3)
+    ), 0)::bigint - coalesce((
+        SELECT sum(t.amount_minor) FROM transfer AS t
+        WHERE t.debit = $1 AND t.contract_id = $2 AND t.movement = 'charged_back'
+    ), 0)::bigint
+"""
+
+LIST = """
+SELECT b AS chargeback, s.name, c.number
+FROM chargeback AS b
+INNER JOIN business AS s ON s.id = b.business_id
+LEFT JOIN contract AS c ON c.id = b.contract_id
+WHERE b.state = ANY($1::text[])
+ORDER BY b.id DESC
+LIMIT $2 OFFSET $3
+"""
+
+COUNT = "SELECT count(*) FROM chargeback AS b WHERE b.state = ANY($1::text[])"
+
+
+async def due(conn: asyncpg.Connection, limit: int) -> list[PublicId]:
+    """The chargebacks that the provider is to be asked about, the longest due first."""
+    return [row[0] for row in await conn.fetch(DUE, limit)]
+
+
+async def load(pool: Pool, chargeback: PublicId) -> FoundChargeback:
+    """One chargeback by its public id, with its payment's contract and seller as they are now."""
+    async with (
+        pool.connection() as conn,
+        conn.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        row = await conn.fetchrow(LOAD, key_of(chargeback), chargeback)
+        assert row is not None
+        if row[0] is None:
+            return FoundChargeback(None, None, row[5])
+        payment = payment_from(row[1])
+        contract = contract_from(row[2], row[3]) if row[2] is not None else None
+        wallet_minor = seller_got_minor = 0
+        if contract is not None:
+            account = wallet(contract.currency, contract.seller)
+            sellers = await conn.fetchrow(SELLERS, account, contract.key)
+            assert sellers is not None
+            wallet_minor, seller_got_minor = sellers
+    exposure = Exposure(payment, contract, wallet_minor, seller_got_minor, row[4])
+    return FoundChargeback(chargeback_from(row[0]), exposure, row[5])
+
+
+async def in_states(conn: asyncpg.Connection, states: Sequence[str], page: Page) -> Listed:
+    """The chargebacks in one of `states`."""
+    rows = await conn.fetch(LIST, states, page.limit, page.offset)
+    return Listed(
+        [chargeback_from(row[0]) for row in rows],
+        [(row[1], row[2]) for row in rows],
+        await conn.fetchval(COUNT, states),
+    )
