@@ -17,7 +17,7 @@ PATH = "/api/admin/alerts"
 
 async def look(app: Litestar) -> int:
     """One turn of the worker's chore; how many alerts it raised."""
-    return await alerts.look(app.state.core, app.state.settings)
+    return await alerts.look(app.state.core, app.state.settings.public_url)
 
 
 async def open_alerts(cast: Cast) -> list[dict[str, Any]]:

@@ -45,6 +45,7 @@ async def ids_of(life: Life, applied_for: Life) -> dict[str, str]:
         "business_id": accepted(partner, 201)["data"]["businessId"],
         "payment_id": life.contract,
         "refund_id": life.contract,
+        "alert_id": life.contract,
         "session_id": life.session,
         "id": (accepted(wallet)["data"] or {"_id": cast.bob.id})["_id"],
     }

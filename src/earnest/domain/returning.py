@@ -214,6 +214,7 @@ def retry(refund: Refund, actor: Actor, now: datetime, ids: Ids) -> Change:
         state=RefundState.UNKNOWN,
         calls=refund.calls + 1,
         due_at=now,
+        last_error="",
     )
 
 

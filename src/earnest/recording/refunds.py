@@ -78,8 +78,10 @@ class RefundScenes:
         await self.ask("olga", of, path=poor)
         empty = msgspec.structs.replace(self._core, provider=_Poor(self._core.provider))
         await refunds.send_due(empty)
-        failed = {"status": "failed", "page": "1", "limit": "10"}
+        ten = {"page": "1", "limit": "10"}
+        failed = {"status": "failed"} | ten
         await self.ask("olga", "getRefunds", "Those that the provider refused", query=failed)
+        await self.ask("olga", "getDeadLetters", "A refund that was refused", query=ten)
         await self.ask("olga", "retryRefund", "Asked again", path=poor)
         await self.ask("olga", "retryRefund", "It is under way", status=400, path=poor)
 

@@ -13,7 +13,6 @@ import structlog
 from earnest.actions.core import Core
 from earnest.domain.alert import WHAT, Alert
 from earnest.domain.money import CURRENCIES, to_major
-from earnest.settings import Settings
 from earnest.store import alerts, mail
 from earnest.store.mail import Letter
 
@@ -25,23 +24,26 @@ LETTER_USEFUL_SECONDS = 7 * 24 * 60 * 60
 
 
 async def look(
-    core: Core, settings: Settings, observe: Callable[[str], None] = lambda _kind: None
+    core: Core, public_url: str, observe: Callable[[str], None] = lambda _kind: None
 ) -> int:
-    """Raise, close and tell what there is; how many alerts were raised. `observe` hears of each."""
+    """Raise, close and tell what there is; how many alerts were raised. `observe` hears of each.
+
+    Letters lead to `public_url`, which is where this server is.
+    """
     ids = await core.keys.ids()
     async with core.pool.connection() as conn, conn.transaction():
         if not await alerts.is_alone(conn):
             return 0
         raised = await alerts.raise_new(conn, ids)
         await alerts.close_over(conn)
-        await _write(conn, settings)
+        await _write(conn, public_url)
     for alert in raised:
         observe(alert.kind)
         log.error("an operator has to look", reason=alert.kind, code=alert.public_id)
     return len(raised)
 
 
-async def _write(conn: asyncpg.Connection, settings: Settings) -> None:
+async def _write(conn: asyncpg.Connection, public_url: str) -> None:
     new = await alerts.take_to_mail(conn, LETTER_PAUSE)
     if not new:
         return
@@ -51,7 +53,7 @@ async def _write(conn: asyncpg.Connection, settings: Settings) -> None:
             recipient=address,
             recipient_canonical=canonical,
             subject=f"Earnest: {many} to look at",
-            body=text_of(new, settings.public_url),
+            body=text_of(new, public_url),
             useful_seconds=LETTER_USEFUL_SECONDS,
         )
         await mail.queue(conn, letter)
