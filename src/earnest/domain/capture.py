@@ -53,18 +53,18 @@ def take_capture(
 ) -> Change:
     """The Change that this verified event leads to; it always consumes the event."""
     if capture.kind is CaptureKind.OTHER:
-        return _only_inbox(capture, Outcome.IGNORED, "not a kind we act on", now, ids)
+        return only_inbox(capture, Outcome.IGNORED, "not a kind we act on", now, ids)
     if not capture.ours:
-        return _only_inbox(capture, Outcome.QUARANTINED, "another account or mode", now, ids)
+        return only_inbox(capture, Outcome.QUARANTINED, "another account or mode", now, ids)
     payment = situation.payment
     if capture.kind is not CaptureKind.PAID:
         return _unpaid(capture, situation, now, ids)
     if payment is None:
         return _quarantine(capture, situation, "a session that we did not open", now, ids)
     if payment.state in TAKEN:
-        return _only_inbox(capture, Outcome.IGNORED, f"already {payment.state}", now, ids)
+        return only_inbox(capture, Outcome.IGNORED, f"already {payment.state}", now, ids)
     if situation.counted:
-        return _only_inbox(
+        return only_inbox(
             capture, Outcome.QUARANTINED, "money that was counted for another session", now, ids
         )
     asked = (payment.amount_minor, payment.currency, payment.provider_account)
@@ -80,7 +80,7 @@ def take_capture(
         return _park(capture, payment, now, ids)
     to_source = business.settings.refund_to == "source"
     change = fund(contract, payment, SYSTEM, now, ids, to_source=to_source)
-    return _consume(change, capture, Outcome.APPLIED, "funded its contract", now)
+    return consume(change, capture, Outcome.APPLIED, "funded its contract", now)
 
 
 def _for_whom_we_asked(told: dict[str, str], asked: dict[str, str]) -> bool:
@@ -133,7 +133,7 @@ def _unpaid(capture: Capture, situation: Situation, now: datetime, ids: Ids) -> 
     payment = situation.payment
     if payment is None or payment.state not in PAYABLE:
         state = "unknown" if payment is None else payment.state
-        return _only_inbox(capture, Outcome.IGNORED, f"the session is {state}", now, ids)
+        return only_inbox(capture, Outcome.IGNORED, f"the session is {state}", now, ids)
     state = {
         CaptureKind.PROCESSING: PaymentState.PROCESSING,
         CaptureKind.FAILED: PaymentState.FAILED,
@@ -142,7 +142,7 @@ def _unpaid(capture: Capture, situation: Situation, now: datetime, ids: Ids) -> 
     change = payment_change(payment, f"payment.{state}", SYSTEM, now, ids, {}, state=state)
     if payment.job is None and situation.bound is not None:
         change = _awaiting(change, situation.bound, state, now, ids)
-    return _consume(change, capture, Outcome.APPLIED, f"now {state}", now)
+    return consume(change, capture, Outcome.APPLIED, f"now {state}", now)
 
 
 def _awaiting(
@@ -169,7 +169,7 @@ def _park(capture: Capture, payment: Payment, now: datetime, ids: Ids) -> Change
     )
     parked = Parked(payment.currency, payment.amount_minor, payment.provider_account)
     change = msgspec.structs.replace(change, movements=(parked,))
-    return _consume(change, capture, Outcome.PARKED, "no contract matches", now)
+    return consume(change, capture, Outcome.PARKED, "no contract matches", now)
 
 
 def _quarantine(
@@ -194,19 +194,19 @@ def _quarantine(
             capture.currency, capture.amount_minor, capture.provider_account, quarantined=True
         )
         change = msgspec.structs.replace(change, movements=(money,))
-    return _consume(change, capture, Outcome.QUARANTINED, reason, now)
+    return consume(change, capture, Outcome.QUARANTINED, reason, now)
 
 
-def _only_inbox(capture: Capture, outcome: Outcome, reason: str, now: datetime, ids: Ids) -> Change:
+def only_inbox(capture: Capture, outcome: Outcome, reason: str, now: datetime, ids: Ids) -> Change:
     """Nothing but the inbox row, so that a repeated event is known."""
     subject = f"provider_event:{capture.event_id}"
     body: dict[str, object] = {"type": capture.type, "reason": reason}
     event = audit_event(ids, subject, f"provider_event.{outcome}", SYSTEM, now, body)
     change = Change(commit_id=event.commit_id, recorded_at=now, occurred_at=now, events=(event,))
-    return _consume(change, capture, outcome, reason, now)
+    return consume(change, capture, outcome, reason, now)
 
 
-def _consume(
+def consume(
     change: Change, capture: Capture, outcome: Outcome, reason: str, now: datetime
 ) -> Change:
     return msgspec.structs.replace(

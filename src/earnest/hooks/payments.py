@@ -6,11 +6,12 @@ import structlog
 from litestar import Response, post
 from litestar.enums import MediaType
 
+from earnest.actions import hints
 from earnest.actions.core import ANY_ACTION
 from earnest.actions.payments import take_event
 from earnest.errors import InvalidSignature, MalformedBody
 from earnest.providers import signature
-from earnest.providers.events import parse_event
+from earnest.providers.events import HINTS, parse_event
 from earnest.web.auth import PUBLIC
 from earnest.web.guard import BodyTooLarge, EarnestRequest
 
@@ -46,5 +47,6 @@ async def webhook(request: EarnestRequest) -> Response[str]:
     except (InvalidSignature, MalformedBody) as refused:
         log.warning("payment event refused", reason=refused.code, bytes=len(raw))
         raise
-    await take_event(request.app.state.core, event, raw)
+    take = hints.hear if event.kind in HINTS else take_event
+    await take(request.app.state.core, event, raw)
     return Response("received", media_type=MediaType.TEXT)

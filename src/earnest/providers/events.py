@@ -2,7 +2,8 @@
 
 A **provider event** is the provider's signed word about what happened to money. Invariant: no
 money is booked because a call returned or a browser came back; only an event, or an object that was
-looked up, says so.
+looked up, says so. What is told of refunds, payouts, disputes and accounts is a **hint**: it says
+where to look, and nothing more.
 """
 
 from collections.abc import Mapping
@@ -34,17 +35,48 @@ class EventKind(StrEnum):
     CHECKOUT_UNPAID = "checkout_unpaid"
     CHECKOUT_FAILED = "checkout_failed"
     CHECKOUT_EXPIRED = "checkout_expired"
+    REFUND = "refund"
+    PAYOUT = "payout"
+    DISPUTE = "dispute"
+    ACCOUNT = "account"
     OTHER = "other"
 
 
 _COMPLETED = "checkout.session.completed"
 _SUCCEEDED = "checkout.session.async_payment_succeeded"
+_CAPABILITY = "capability.updated"
 _KINDS = {
     _COMPLETED: EventKind.CHECKOUT_UNPAID,
     _SUCCEEDED: EventKind.CHECKOUT_UNPAID,
     "checkout.session.async_payment_failed": EventKind.CHECKOUT_FAILED,
     "checkout.session.expired": EventKind.CHECKOUT_EXPIRED,
+    "refund.created": EventKind.REFUND,
+    "refund.updated": EventKind.REFUND,
+    "refund.failed": EventKind.REFUND,
+    "charge.refund.updated": EventKind.REFUND,
+    "payout.updated": EventKind.PAYOUT,
+    "payout.paid": EventKind.PAYOUT,
+    "payout.failed": EventKind.PAYOUT,
+    "payout.canceled": EventKind.PAYOUT,
+    "charge.dispute.created": EventKind.DISPUTE,
+    "charge.dispute.updated": EventKind.DISPUTE,
+    "charge.dispute.closed": EventKind.DISPUTE,
+    "charge.dispute.funds_withdrawn": EventKind.DISPUTE,
+    "charge.dispute.funds_reinstated": EventKind.DISPUTE,
+    "account.updated": EventKind.ACCOUNT,
+    _CAPABILITY: EventKind.ACCOUNT,
 }
+_OBJECTS = {
+    EventKind.REFUND: "refund",
+    EventKind.PAYOUT: "payout",
+    EventKind.DISPUTE: "dispute",
+    EventKind.ACCOUNT: "account",
+}
+_REFERENCES = {EventKind.REFUND: "refundId", EventKind.PAYOUT: "payoutId"}
+_UNDONE = frozenset({"failed", "canceled"})
+
+HINTS = frozenset(_OBJECTS)
+"""The kinds that say where to look, and nothing more."""
 
 
 class ProviderEvent(msgspec.Struct, frozen=True):
@@ -55,6 +87,9 @@ class ProviderEvent(msgspec.Struct, frozen=True):
     names no livemode counts as a test. `account` is the connected account that the event
     belongs to, None for our own. Everything from `session_id` on is empty in kind other;
     a paid event always has a session, an amount in minor units and a currency.
+
+    A hint has an `object_id`, the provider's id of the refund, payout, dispute or account, and
+    perhaps our `reference` and the `payment_id`; `undone`: what was done is not so any more.
     """
 
     id: str
@@ -70,6 +105,9 @@ class ProviderEvent(msgspec.Struct, frozen=True):
     currency: str | None = None
     paid: bool = False
     metadata: dict[str, str] = {}
+    object_id: str | None = None
+    reference: str | None = None
+    undone: bool = False
 
 
 def amount_minor_of(provider: str, amount: int, currency: str) -> int:
@@ -104,6 +142,8 @@ def parse_event(raw: bytes, provider: str = "sandbox") -> ProviderEvent:
     )
     if common.kind is EventKind.OTHER:
         return common
+    if common.kind in HINTS:
+        return _hint(common, subject)
     return _checkout_event(common, subject, provider)
 
 
@@ -139,12 +179,27 @@ def _checkout_event(
     )
 
 
-def _payment_id(session: Mapping[str, object]) -> str | None:
-    intent = session.get("payment_intent")
+def _hint(common: ProviderEvent, subject: Mapping[str, object]) -> ProviderEvent:
+    is_capability = common.type == _CAPABILITY
+    wanted = "capability" if is_capability else _OBJECTS[common.kind]
+    if subject.get("object") != wanted:
+        refuse(f'data.object.object must be "{wanted}"')
+    reference = read_metadata(subject).get(_REFERENCES.get(common.kind, ""))
+    return msgspec.structs.replace(
+        common,
+        object_id=read_id(subject, "account" if is_capability else "id"),
+        reference=reference,
+        payment_id=_payment_id(subject),
+        undone=read_optional_id(subject, "status") in _UNDONE,
+    )
+
+
+def _payment_id(of: Mapping[str, object]) -> str | None:
+    intent = of.get("payment_intent")
     # Stripe sends the id, or the whole object where expansion was asked for.
     if isinstance(intent, dict):
         return read_id(intent, "id")
-    return read_optional_id(session, "payment_intent")
+    return read_optional_id(of, "payment_intent")
 
 
 def _amount_minor(session: Mapping[str, object]) -> int | None:

@@ -119,7 +119,8 @@ def claims(commit: Commit) -> Sequence[Hashable]:
     if change.consumed is not None:
         capture = change.consumed.capture
         claimed.append(("event", capture.provider, capture.event_id))
-        claimed.append(("session", capture.provider, capture.session_id))
+        if capture.session_id is not None:
+            claimed.append(("session", capture.provider, capture.session_id))
     return claimed
 
 

@@ -1,0 +1,103 @@
+"""What a provider's hint is about: a refund, a payout, a dispute or an account, if it is ours."""
+
+import re
+from datetime import datetime
+
+import msgspec
+
+from earnest.domain.hint import Hinted
+from earnest.ids import PublicId, key_of
+from earnest.store.db import Pool
+from earnest.store.rows import payment_from, refund_from
+from earnest.store.rows_out import chargeback_from, payout_from
+
+# Not `parse_public_id`: what an outsider wrote there is no bad input, it is nobody's.
+_PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
+
+
+class About(msgspec.Struct, frozen=True):
+    """What an event says that it is about: one of the first four by the provider's id for it, at
+    `account` of somebody, None for our own; `reference` is our own id for a refund or a payout."""
+
+    event_id: str
+    account: str | None
+    refund_id: str | None = None
+    payout_id: str | None = None
+    dispute_id: str | None = None
+    payment_id: str | None = None
+    reference: str = ""
+
+
+class FoundHint(msgspec.Struct, frozen=True):
+    """`known`: this very event was consumed before. `knows_account`: somebody is paid there."""
+
+    hinted: Hinted
+    known: bool
+    knows_account: bool
+    now: datetime
+
+
+# By our reference, or else by the provider's id; either way it must be at this account. As in
+# store.captures: nothing that a young table's plan could walk.
+LOAD = """
+SELECT
+    (SELECT TRUE FROM provider_event AS e WHERE e.provider = $1 AND e.event_id = $3) IS TRUE,
+    (
+        SELECT TRUE FROM payout_account AS a
+        WHERE a.provider_account_id = $2 AND a.external_account = $4
+    ) IS TRUE,
+    (
+        SELECT r FROM refund AS r
+        WHERE r.id = $5 AND r.public_id = $6 AND $7::text IS NOT NULL AND (
+            SELECT p.provider_account_id FROM payment AS p WHERE p.id = r.payment_id
+        ) = $2
+    ) AS refund,
+    (
+        SELECT o FROM payout AS o
+        WHERE o.id = $5 AND o.public_id = $6 AND o.provider_account_id = $2
+        AND o.external_account = $4 AND $8::text IS NOT NULL
+    ) AS payout_by_reference,
+    (
+        SELECT o FROM payout AS o
+        WHERE o.provider_account_id = $2 AND o.provider_payout_id = $8
+        AND o.external_account = $4
+    ) AS payout_by_id,
+    (
+        SELECT c FROM chargeback AS c
+        WHERE c.provider_account_id = $2 AND c.provider_dispute_id = $9
+    ) AS chargeback,
+    (
+        SELECT p FROM payment AS p
+        WHERE p.provider_account_id = $2 AND p.provider_payment_id = $10
+        AND $9::text IS NOT NULL
+    ) AS payment,
+    business_now()
+"""
+
+
+async def load(pool: Pool, provider: str, provider_account: int, about: About) -> FoundHint:
+    """What we have of it now."""
+    reference = about.reference if _PUBLIC_ID.fullmatch(about.reference) else ""
+    async with pool.connection() as conn:
+        row = await conn.fetchrow(
+            LOAD,
+            provider,
+            provider_account,
+            about.event_id,
+            about.account,
+            key_of(PublicId(reference)) if reference else 0,
+            reference,
+            about.refund_id,
+            about.payout_id,
+            about.dispute_id,
+            about.payment_id,
+        )
+    assert row is not None
+    payout = row[3] or row[4]
+    hinted = Hinted(
+        refund=refund_from(row[2]) if row[2] is not None else None,
+        payout=payout_from(payout) if payout is not None else None,
+        chargeback=chargeback_from(row[5]) if row[5] is not None else None,
+        payment=payment_from(row[6]) if row[6] is not None else None,
+    )
+    return FoundHint(hinted, row[0], row[1], row[7])
