@@ -1,25 +1,45 @@
 """Payment providers to test: the sandbox in its town, Stripe behind its double.
 
-A **shop** is a provider with somebody who pays there: `sandbox_shop`, `stripe_shop`. `stripe` is
-the double on its own, `provider` a StripeProvider at it that waits half a second and no longer.
+A **shop** is a provider with people and banks: `sandbox_shop`, `stripe_shop`, and `strict_shop`, a
+sandbox whose people have to visit a page before they are paid. `stripe` is the double on its own,
+`provider` a StripeProvider at it that waits half a second and no longer.
 """
 
+import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
 import pytest
 
 from earnest.providers import stripe_line
-from earnest.providers.base import CheckoutSession, Provider, RefundRequest
+from earnest.providers.base import (
+    AccountRequest,
+    CheckoutSession,
+    PayoutRequest,
+    Provider,
+    RefundRequest,
+    ReturnRequest,
+    TransferRequest,
+)
 from earnest.providers.events import ProviderEvent, parse_event
+from earnest.providers.sandbox_payouts import PAYOUT_SECONDS
 from earnest.providers.stripe import StripeProvider
 from stripe_double import StripeDouble
 from town import NOON, Town, a_request
 
+PAID_OUT = """
+SELECT
+    (SELECT count(*) FROM sandbox.account) AS accounts,
+    (SELECT count(*) FROM sandbox.transfer) AS transfers,
+    (SELECT count(*) FROM sandbox.transfer_return) AS returns,
+    (SELECT count(*) FROM sandbox.payout) AS payouts
+"""
+
 
 class Shop(Protocol):
-    """A provider, what a payer does there, what it tells, and what it has made."""
+    """A provider, what people and banks do there, what it tells, and what it has made."""
 
     provider: Provider
 
@@ -35,6 +55,30 @@ class Shop(Protocol):
 
     async def made(self) -> tuple[int, int]:
         """How many sessions and refunds there are."""
+        ...
+
+    async def onboard(self, account_id: str) -> None:
+        """The owner of a payout account hands in all that is wanted."""
+        ...
+
+    async def settle(self, payout: PayoutRequest, state: str) -> None:
+        """The payee's bank: paid, or failed, which may come after it."""
+        ...
+
+    async def dispute(self, session: CheckoutSession, outcome: str) -> str:
+        """The payer's bank: opened, then won or lost; the id of the dispute."""
+        ...
+
+    async def told(self) -> list[tuple[str, str | None, str]]:
+        """Type, account and the object's id of every event, oldest first."""
+        ...
+
+    async def paid_out(self) -> tuple[int, int, int, int]:
+        """How many accounts, transfers, returns and payouts there are."""
+        ...
+
+    def now(self) -> datetime:
+        """What time the provider's books have."""
         ...
 
 
@@ -58,10 +102,43 @@ class SandboxShop:
             sessions = await conn.fetchval("SELECT count(*) FROM sandbox.session")
             return sessions, await conn.fetchval("SELECT count(*) FROM sandbox.refund")
 
+    async def onboard(self, account_id: str) -> None:
+        link = await self.provider.create_onboarding_link(
+            account_id, return_url="https://shop.example/", refresh_url="https://shop.example/"
+        )
+        visit, _ = await self._town.provider.open_onboarding(link.url.rpartition("/")[2])
+        assert visit is not None
+        assert await self._town.provider.finish_onboarding(visit)
+
+    async def settle(self, payout: PayoutRequest, state: str) -> None:
+        if state == "failed":
+            await self._town.provider.fail_payout(payout.reference)
+        else:
+            self._town.clock.advance(PAYOUT_SECONDS)
+            assert await self._town.provider.arrive_due()
+
+    async def dispute(self, session: CheckoutSession, outcome: str) -> str:
+        return (await self._town.provider.dispute(session.id, outcome)).id
+
+    async def told(self) -> list[tuple[str, str | None, str]]:
+        async with self._town.pool.connection() as conn:
+            rows = await conn.fetch("SELECT body FROM sandbox.outbox ORDER BY position")
+        return [_told(json.loads(row["body"])) for row in rows]
+
+    async def paid_out(self) -> tuple[int, int, int, int]:
+        async with self._town.pool.connection() as conn:
+            row = await conn.fetchrow(PAID_OUT)
+        assert row is not None
+        return row["accounts"], row["transfers"], row["returns"], row["payouts"]
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
 
 class StripeShop:
     def __init__(self, double: StripeDouble) -> None:
         self._double = double
+        double.books.fee_bps = double.books.fee_minor = 0
         self._others: list[StripeProvider] = []
         self.provider: Provider = self.another()
 
@@ -85,9 +162,43 @@ class StripeShop:
     async def made(self) -> tuple[int, int]:
         return len(self._double.sessions), len(self._double.refunds)
 
+    async def onboard(self, account_id: str) -> None:
+        self._double.onboard(account_id)
+
+    async def settle(self, payout: PayoutRequest, state: str) -> None:
+        found = await self.provider.find_payout(payout)
+        assert found is not None
+        self._double.settle_payout(found.id, state)
+
+    async def dispute(self, session: CheckoutSession, outcome: str) -> str:
+        found = await self.provider.find_checkout(session.id)
+        assert found is not None
+        assert found.payment_id is not None
+        if outcome == "opened":
+            self._double.dispute(found.payment_id, fee=0)
+        (dispute,) = self._double.all("dispute")
+        if outcome != "opened":
+            self._double.settle_dispute(dispute, "won" if outcome == "won" else "lost")
+        return dispute
+
+    async def told(self) -> list[tuple[str, str | None, str]]:
+        return [_told(event) for event in self._double.events]
+
+    async def paid_out(self) -> tuple[int, int, int, int]:
+        kinds = ("account", "transfer", "transfer_reversal", "payout")
+        accounts, transfers, returns, payouts = (len(self._double.all(kind)) for kind in kinds)
+        return accounts, transfers, returns, payouts
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._double.books.now, UTC)
+
     async def close(self) -> None:
         for provider in self._others:
             await provider.close()
+
+
+def _told(event: Any) -> tuple[str, str | None, str]:
+    return event["type"], event.get("account"), event["data"]["object"]["id"]
 
 
 async def no_seconds() -> int:
@@ -116,6 +227,15 @@ async def stripe_shop(stripe: StripeDouble) -> AsyncIterator[StripeShop]:
 @pytest.fixture
 def sandbox_shop(town: Town) -> SandboxShop:
     return SandboxShop(town)
+
+
+@pytest.fixture
+async def strict_shop(town: Town) -> AsyncIterator[SandboxShop]:
+    lax = town.provider
+    town.needs_onboarding = True
+    town.provider = town.another_provider()
+    yield SandboxShop(town)
+    await lax.close()
 
 
 @pytest.fixture
@@ -148,3 +268,47 @@ async def paid(stripe: StripeDouble, provider: StripeProvider) -> RefundRequest:
     stripe.pay(session.id)
     (intent,) = stripe.payment_intents
     return a_refund(intent)
+
+
+# -- paying people --------------------------------------------------------------------------
+
+
+BOB = AccountRequest("party-bob", "bob@example.com", "Bob Sells", "IN", is_company=False)
+
+
+def a_transfer(account_id: str, **changes: Any) -> TransferRequest:
+    """Of 5,000.00 INR; another reference is another key, too."""
+    request = TransferRequest("payout-1", "payout-1", account_id, 500_000, "INR")
+    if "reference" in changes:
+        changes.setdefault("idempotency_key", changes["reference"])
+    return msgspec.structs.replace(request, **changes)
+
+
+def a_return(transfer_id: str, **changes: Any) -> ReturnRequest:
+    """Of the same."""
+    request = ReturnRequest("payout-1", "payout-1", transfer_id, 500_000, "INR")
+    return msgspec.structs.replace(request, **changes)
+
+
+def a_payout(account_id: str, **changes: Any) -> PayoutRequest:
+    """Of the same."""
+    request = PayoutRequest("payout-1", "payout-1", account_id, 500_000, "INR")
+    if "reference" in changes:
+        changes.setdefault("idempotency_key", changes["reference"])
+    return msgspec.structs.replace(request, **changes)
+
+
+async def earn(shop: Shop, amount_minor: int = 1_200_000, currency: str = "INR") -> CheckoutSession:
+    """Our balance grows by what a payer pays."""
+    wanted = a_request(amount_minor=amount_minor, currency=currency)
+    session = await shop.provider.create_checkout(wanted)
+    await shop.pay(session, "paid")
+    return session
+
+
+async def payee(shop: Shop, request: AccountRequest = BOB) -> str:
+    """A payout account that can be paid."""
+    account = await shop.provider.create_account(request)
+    if not account.is_payable:
+        await shop.onboard(account.id)
+    return account.id

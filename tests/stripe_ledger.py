@@ -14,6 +14,8 @@ TRANSIT_SECONDS = 2 * 24 * 60 * 60
 # Charged with decimals, paid out without.
 WHOLE_PAYOUTS = {"huf", "isk", "twd", "ugx"}
 _DUE = ["business_profile.url", "external_account", "tos_acceptance.date"]
+# Where Stripe has no accounts.
+_NOWHERE = {"CU", "IR", "KP", "SY"}
 # A bank may send back what it had taken: paid is not for ever.
 _PAYOUT_STEPS = {
     "pending": {"in_transit", "paid", "failed"},
@@ -27,6 +29,9 @@ _PAYOUT_STEPS = {
 
 def create_account(books: Books, call: Call) -> Object:
     params = dict(call.params)
+    country = params.get("country", "US")
+    if not (len(country) == 2 and country.isupper()) or country in _NOWHERE:
+        raise Refused("No such country.", code="country_unsupported", param="country", begun=True)
     requested = dict.fromkeys(params.pop("capabilities", {}), "inactive")
     given = {"country": "US", "default_currency": "usd", "metadata": {}, "settings": {}} | params
     account = books.add(

@@ -13,8 +13,7 @@ from earnest.providers.base import (
     ProviderPayoutState,
     TransferRequest,
 )
-from earnest.providers.sandbox import SandboxProvider
-from town import SECRET, Town, open_session
+from town import Town, open_session
 
 RETURN, REFRESH = "https://shop.example/paid-out?x=1", "https://shop.example/again"
 BOB = AccountRequest("party-bob", "bob@example.com", "Bob <b> Sells", "IN", is_company=False)
@@ -24,9 +23,8 @@ BOB = AccountRequest("party-bob", "bob@example.com", "Bob <b> Sells", "IN", is_c
 async def strict_town(town: Town) -> AsyncIterator[Town]:
     """Where people have to visit the page before they are paid."""
     lax = town.provider
-    town.provider = SandboxProvider(
-        town.pool, SECRET, f"{town.url}/webhook", town.url, town.clock, needs_onboarding=True
-    )
+    town.needs_onboarding = True
+    town.provider = town.another_provider()
     yield town
     await lax.close()
 

@@ -301,11 +301,13 @@ async def test_it_says_what_the_sdk_knows_and_nothing_else(
     await client.v1.transfers.reversals.create_async(transfer.id, {"amount": 50})
     double.settle_payout(next(iter(double.all("payout"))), "failed")
     double.charge_fee(1, "inr")
+    double.dispute(await captured(client, double))
     classes: dict[str, type] = {
         "account": stripe.Account,
         "balance_transaction": stripe.BalanceTransaction,
         "charge": stripe.Charge,
         "checkout.session": stripe.checkout.Session,
+        "dispute": stripe.Dispute,
         "payment_intent": stripe.PaymentIntent,
         "payout": stripe.Payout,
         "refund": stripe.Refund,

@@ -56,6 +56,7 @@ class Town:
         self.webhook_status = 200
         self.webhook_delay_seconds = 0.0
         self.url = ""
+        self.needs_onboarding = False
         self.provider = SandboxProvider(
             pool, SECRET, "http://127.0.0.1:9/", "http://127.0.0.1:9", self.clock
         )
@@ -68,7 +69,14 @@ class Town:
 
     def another_provider(self) -> SandboxProvider:
         """Another provider that shares nothing with the first but the database."""
-        return SandboxProvider(self.pool, SECRET, f"{self.url}/webhook", f"{self.url}/", self.clock)
+        return SandboxProvider(
+            self.pool,
+            SECRET,
+            f"{self.url}/webhook",
+            f"{self.url}/",
+            self.clock,
+            needs_onboarding=self.needs_onboarding,
+        )
 
     def events(self, session: CheckoutSession) -> list[ProviderEvent]:
         """What the shop was told about `session`, every signature checked."""

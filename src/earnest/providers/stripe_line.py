@@ -156,7 +156,7 @@ def refusal_of(error: stripe.StripeError) -> ProviderError:
 
 
 def _meant(error: stripe.StripeError) -> ProviderError:
-    status, code, parameter = error.http_status, _word(error, "code"), _word(error, "param")
+    status, code, parameter = error.http_status, code_of(error), _word(error, "param")
     # Stripe's number of the request, by which its dashboard finds it.
     request_id = _header(error, "request-id")
     request_id = request_id if _WORD.fullmatch(request_id) else ""
@@ -176,6 +176,11 @@ def _meant(error: stripe.StripeError) -> ProviderError:
         return ProviderTransient(told)
     refused = (stripe.InvalidRequestError, stripe.CardError, stripe.PermissionError)
     return ProviderPermanent(told) if isinstance(error, refused) else ProviderUnknown(told)
+
+
+def code_of(error: stripe.StripeError) -> str:
+    """Stripe's code in an answer; the SDK's own `code` is None for some classes of errors."""
+    return _word(error, "code")
 
 
 def _word(error: stripe.StripeError, name: str) -> str:

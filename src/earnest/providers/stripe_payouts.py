@@ -31,7 +31,7 @@ from earnest.providers.base import (
     TransferRequest,
 )
 from earnest.providers.sandbox_rules import origin
-from earnest.providers.stripe_line import StripeCaller, answered, read
+from earnest.providers.stripe_line import StripeCaller, answered, code_of, read
 from earnest.providers.stripe_units import from_stripe, to_stripe, to_stripe_payout
 
 PAGE_OBJECTS = 100
@@ -146,7 +146,7 @@ class StripePayouts(StripeCaller):
             try:
                 answer = await self._client.v1.accounts.retrieve_async(account_id)
             except stripe.StripeError as error:
-                if error.code in ("resource_missing", "account_invalid"):
+                if code_of(error) in ("resource_missing", "account_invalid"):
                     return None
                 raise
             found = read(answer, _Account)
@@ -280,8 +280,8 @@ class StripePayouts(StripeCaller):
                 page = await self._client.v1.payouts.list_async(
                     {"limit": PAGE_OBJECTS}, {"stripe_account": request.account_id}
                 )
-            except stripe.PermissionError as error:
-                if error.code == "account_invalid":
+            except stripe.StripeError as error:
+                if code_of(error) == "account_invalid":
                     return None
                 raise
             async for answer in page.auto_paging_iter():
