@@ -65,7 +65,8 @@ class Crowd(msgspec.Struct):
 
     def _at_the_doors(self) -> int:
         """How many commits wait for the gate or for a later batch."""
-        ways = [app.state.core.door._together for app in self.apps]
+        doors = [app.state.core.door for app in self.apps]
+        ways = [way for door in doors for way in (door._together, door._one_by_one)]
         return sum(len(way._waiting) + way._travellers for way in ways)
 
     def hands(self, person: Caller) -> Callable[[], Caller]:

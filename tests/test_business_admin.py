@@ -48,6 +48,8 @@ DEFAULTS = {
     "releaseNeedsApproval": False,
     "callbackHosts": [],
     "amountMaximum": 999_999.99,
+    "payoutMinimum": 1,
+    "payoutSchedule": "daily",
 }
 OTHERS = {
     "name": "Other Broker",
@@ -70,6 +72,8 @@ OTHERS = {
     "releaseNeedsApproval": True,
     "callbackHosts": ["shop.example.com", "xn--mgbh0fb.example"],
     "amountMaximum": 5_000,
+    "payoutMinimum": 12.5,
+    "payoutSchedule": "monthly",
 }
 
 
@@ -138,6 +142,7 @@ async def test_it_takes_every_setting(cast: Cast, pool: Pool) -> None:
     assert {name: shown[name] for name in OTHERS} == OTHERS
     settings = await settings_of(pool, shown["businessId"])
     assert (settings.refund_to, settings.amount_minor_max) == ("source", 500_000)
+    assert (settings.payout_minimum_minor, settings.payout_schedule) == (1_250, "monthly")
     [priced] = price((100_000,), settings.fee_plan)
     # 3 % split, and a platform fee of nothing that is at least 1 halala of the seller's.
     assert (priced.charge_minor, priced.net_minor) == (101_500, 98_499)

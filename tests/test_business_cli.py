@@ -129,6 +129,8 @@ async def test_it_takes_every_setting(operator: Operator, pool: Pool) -> None:
         "retention_bps": 0,
         "refund_approval": "admin",
         "amount_maximum": "5000",
+        "payout_minimum": "2.5",
+        "payout_schedule": "weekly",
     }
     words = [
         word
@@ -175,6 +177,26 @@ async def test_it_changes_what_is_said_and_nothing_else(operator: Operator, pool
     assert len(await told(pool)) == changes
 
 
+async def test_it_changes_the_payouts_of_the_marketplace(operator: Operator, pool: Pool) -> None:
+    before = {
+        "name": "Marketplace",
+        "currency": "INR",
+        "payout_minimum": "1",
+        "payout_schedule": "manual",
+    }
+    assert operator("marketplace", "--json").json == before
+    assert await told(pool) == []
+    words = ("--payout-minimum", "250.5", "--payout-schedule", "weekly")
+    after = before | {"payout_minimum": "250.5", "payout_schedule": "weekly"}
+    assert operator("marketplace", *words, "--json").json == after
+    assert operator("marketplace", *words, "--json").json == after
+    assert await told(pool) == ["business.changed"]
+    assert operator("marketplace", "--payout-schedule", "manual", "--json").json == after | {
+        "payout_schedule": "manual"
+    }
+    assert operator("list", "--json").json == []
+
+
 async def test_people_can_read_its_answers(operator: Operator) -> None:
     done = operator("create", "--name", "Demo Broker")
     assert (done.code, done.err) == (0, "")
@@ -205,6 +227,10 @@ async def test_a_refusal_names_the_option_and_changes_nothing(
         (("set", business, "--escrow-fee-minimum", "1e3"), 1, "--escrow-fee-minimum must be"),
         (("set", business, "--escrow-fee-minimum", "0.001"), 1, "at most 2 decimals in SAR"),
         (("set", business, "--amount-maximum", "0"), 1, "--amount-maximum must be greater than 0"),
+        (("set", business, "--payout-minimum", "0"), 1, "--payout-minimum must be greater than 0"),
+        (("set", business, "--payout-schedule", "x"), 1, "--payout-schedule must be one of manual"),
+        (("marketplace", "--payout-minimum", "0.001"), 1, "at most 2 decimals in INR"),
+        (("marketplace", "--payout-schedule", ""), 1, "--payout-schedule must be one of manual"),
         (("set", business, "--escrow-fee-payer", "me"), 1, "--escrow-fee-payer must be one of"),
         (("set", business, "--callback-host", "http://x"), 1, "--callback-host must be a host"),
         (("set", "2", "--tax-bps", "1"), 1, "business id must be a UUID"),

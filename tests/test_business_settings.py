@@ -40,6 +40,8 @@ BAD: list[tuple[str, Any]] = [
     ("amountMaximum", 10**15),
     ("amountMaximum", None),
     ("amountMaximum", "100"),
+    *(("payoutMinimum", value) for value in (0, -1, 0.001, 10**15, None, "1", True)),
+    *(("payoutSchedule", value) for value in ("", "Daily", "yearly", "weekly ", 7, None)),
     ("escrowFeeMinimum", -0.01),
     ("escrowFeeMinimum", None),
     ("escrowFeeMinimum", 0.001),

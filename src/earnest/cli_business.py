@@ -17,6 +17,8 @@ import asyncpg
 from cyclopts import App, Parameter
 
 from earnest.database import opened, pooled
+from earnest.domain import partner_settings
+from earnest.domain.money import CURRENCIES
 from earnest.domain.partner_settings import Wanted
 from earnest.errors import InvalidField
 from earnest.store import businesses
@@ -38,6 +40,13 @@ Cap = Annotated[str | None, Parameter(help="in major units: 12.50; none for no m
 Kept = Annotated[
     int | None,
     Parameter(help="of the seller's earning that is theirs when work had come to this, in bps"),
+]
+PayoutMinimum = Annotated[
+    str | None, Parameter(help="the least that is paid out at once, in major units: 1.00")
+]
+PayoutSchedule = Annotated[
+    str | None,
+    Parameter(help="manual: who asks is paid; daily, weekly or monthly (UTC): everybody is"),
 ]
 
 
@@ -82,6 +91,8 @@ class Terms:
     amount_maximum: Annotated[
         str | None, Parameter(help="of one contract, in major units: 999999.99")
     ] = None
+    payout_minimum: PayoutMinimum = None
+    payout_schedule: PayoutSchedule = None
 
 
 @business_app.command
@@ -145,6 +156,26 @@ def change(
 
 
 @business_app.command
+def marketplace(
+    *,
+    payout_minimum: PayoutMinimum = None,
+    payout_schedule: PayoutSchedule = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say when clients and freelancers of the marketplace are paid out; without an option, show it.
+
+    It is the built-in business: its other rules are what they are.
+    """
+    terms = Terms(payout_minimum=payout_minimum, payout_schedule=payout_schedule)
+    wanted = _wanted(terms)
+    changed = _change(data, lambda conn: businesses.change_marketplace(conn, wanted, SETUP))
+    settings = partner_settings.payouts_written(changed.settings, CURRENCIES[changed.currency])
+    document = _options({"name": changed.name, "currency": changed.currency, **settings})
+    answer(document, as_json, [f"{key}: {_shown(value)}" for key, value in document.items()])
+
+
+@business_app.command
 def rotate_secret(business_id: BusinessId, *, data: Data = None, as_json: AsJson = False) -> None:
     """Make another secret; the old one and all tokens it was given for are void at once."""
     found = _business_id(business_id)
@@ -183,6 +214,7 @@ _AMOUNTS = {
     "platform_fee_minimum",
     "platform_fee_maximum",
     "amount_maximum",
+    "payout_minimum",
 }
 _DECIMAL = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,6})?")
 
@@ -256,15 +288,20 @@ def _answer_secret(made: Credentials, as_json: bool, headline: str) -> None:
 
 def _document(partner: Partner) -> dict[str, Any]:
     """A partner in the words of the options."""
-    settings = {_snake(name): value for name, value in businesses.described(partner).items()}
-    for name in _AMOUNTS:
-        settings[name] = None if settings[name] is None else str(settings[name])
     return {
         "business_id": str(partner.public_id),
         "status": partner.status,
         "created_at": partner.created_at.isoformat(),
-        **settings,
+        **_options(businesses.described(partner)),
     }
+
+
+def _options(described: dict[str, Any]) -> dict[str, Any]:
+    """Settings in the words of the options, as the command line takes them."""
+    settings = {_snake(name): value for name, value in described.items()}
+    for name in _AMOUNTS & set(settings):
+        settings[name] = None if settings[name] is None else str(settings[name])
+    return settings
 
 
 def _shown(value: Any) -> str:

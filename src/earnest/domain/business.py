@@ -8,6 +8,8 @@ from earnest.domain.pricing import Fee, FeeRule, LineType, Payee, Payer, partner
 MARKETPLACE = 1
 """The key of the built-in business."""
 
+PAYOUT_SCHEDULES = ("manual", "daily", "weekly", "monthly")
+
 
 class CancellationTier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When work had come to `work`, the seller keeps `seller_bps` of the earning."""

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from earnest.domain.business import CancellationTier, Settings, partner_settings
+from earnest.domain.business import PAYOUT_SCHEDULES, CancellationTier, Settings, partner_settings
 from earnest.domain.money import BPS_WHOLE, Currency, parse_major, share_bps, to_number
 from earnest.domain.pricing import Fee, FeeRule, LineType, Payer, partner_plan
 from earnest.errors import InvalidField
@@ -58,6 +58,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     release_needs_approval: bool | UnsetType = UNSET
     callback_hosts: list[str] | UnsetType = UNSET
     amount_maximum: Number | UnsetType = UNSET
+    payout_minimum: Number | UnsetType = UNSET
+    payout_schedule: str | UnsetType = UNSET
 
 
 def new_settings(wanted: Wanted, of: Currency) -> Settings:
@@ -72,7 +74,7 @@ def applied(settings: Settings, wanted: Wanted, of: Currency) -> Settings:
     tax_bps = _bps(wanted.tax_bps, "taxBps", tax_of(settings))
     _leave_something(escrow, platform, tax_bps)
     return msgspec.structs.replace(
-        settings,
+        payouts_applied(settings, wanted, of),
         fee_plan=partner_plan(escrow, platform, tax_bps),
         cancellation_policy=tuple(_tier(tier, wanted) for tier in settings.cancellation_policy),
         retention_bps=_bps(wanted.retention_bps, "retentionBps", settings.retention_bps),
@@ -83,7 +85,9 @@ def applied(settings: Settings, wanted: Wanted, of: Currency) -> Settings:
         ),
         release_needs_approval=_or(wanted.release_needs_approval, settings.release_needs_approval),
         callback_hosts=_hosts(wanted.callback_hosts, settings.callback_hosts),
-        amount_minor_max=_amount_maximum(wanted.amount_maximum, settings.amount_minor_max, of),
+        amount_minor_max=_positive(
+            wanted.amount_maximum, "amountMaximum", of, settings.amount_minor_max
+        ),
     )  # fmt: skip
 
 
@@ -101,6 +105,29 @@ def written(settings: Settings, of: Currency) -> dict[str, Any]:
         "releaseNeedsApproval": settings.release_needs_approval,
         "callbackHosts": list(settings.callback_hosts),
         "amountMaximum": to_number(settings.amount_minor_max, of),
+        **payouts_written(settings, of),
+    }
+
+
+def payouts_applied(settings: Settings, wanted: Wanted, of: Currency) -> Settings:
+    """`settings` of any business, the marketplace too, with what is wanted of its payouts. Raises
+    InvalidField."""
+    return msgspec.structs.replace(
+        settings,
+        payout_minimum_minor=_positive(
+            wanted.payout_minimum, "payoutMinimum", of, settings.payout_minimum_minor
+        ),
+        payout_schedule=_one_of(
+            wanted.payout_schedule, "payoutSchedule", PAYOUT_SCHEDULES, settings.payout_schedule
+        ),
+    )
+
+
+def payouts_written(settings: Settings, of: Currency) -> dict[str, Any]:
+    """What `payouts_applied` changes, in the words of `Wanted` as the API spells them."""
+    return {
+        "payoutMinimum": to_number(settings.payout_minimum_minor, of),
+        "payoutSchedule": settings.payout_schedule,
     }
 
 
@@ -221,10 +248,10 @@ def _hosts(wanted: list[str] | UnsetType, present: tuple[str, ...]) -> tuple[str
     return tuple(dict.fromkeys(host.lower() for host in wanted))
 
 
-def _amount_maximum(wanted: Number | UnsetType, present: int, of: Currency) -> int:
+def _positive(wanted: Number | UnsetType, field: str, of: Currency, present: int) -> int:
     if isinstance(wanted, UnsetType):
         return present
-    return parse_major(wanted, of, "amountMaximum", MINOR_MAX)
+    return parse_major(wanted, of, field, MINOR_MAX)
 
 
 def _minor(wanted: Cap, field: str, of: Currency, present: int | None) -> int | None:

@@ -15,6 +15,7 @@ import msgspec
 from litestar import Response, Router, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from earnest.domain.business import PAYOUT_SCHEDULES
 from earnest.domain.partner_settings import Wanted
 from earnest.domain.party import Role
 from earnest.errors import InvalidField
@@ -34,6 +35,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 BusinessId = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
 FeePayer = Annotated[str, one_of("buyer", "seller", "split")]
 RefundApproval = Annotated[str, one_of("automatic", "admin")]
+PayoutSchedule = Annotated[str, one_of(*PAYOUT_SCHEDULES)]
 Major = Annotated[int | Decimal, msgspec.Meta(description="Major units of `currency`.")]
 
 
@@ -64,6 +66,8 @@ class BusinessDocument(msgspec.Struct):
     releaseNeedsApproval: bool  # noqa: N815
     callbackHosts: list[str]  # noqa: N815
     amountMaximum: Major  # noqa: N815
+    payoutMinimum: Major  # noqa: N815
+    payoutSchedule: PayoutSchedule  # noqa: N815
     createdAt: Instant  # noqa: N815
     secretRotatedAt: Instant  # noqa: N815
 

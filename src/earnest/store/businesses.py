@@ -88,6 +88,12 @@ WHERE b.public_id = $1
 FOR NO KEY UPDATE OF b, c
 """
 
+LOCK_MARKETPLACE = """
+SELECT b.id, b.name, b.currency, b.settings, b.public_id
+FROM business AS b WHERE b.id = $1
+FOR NO KEY UPDATE OF b
+"""
+
 LIST = """
 SELECT
     b.id, b.name, b.currency, b.settings, b.public_id, c.client_id, c.status, c.token_generation,
@@ -214,6 +220,28 @@ async def change(
     await conn.execute(CHANGE, business.key, name, _encoded(settings))
     body = {"before": _only(old, differing), "after": _only(new, differing)}
     await _tell(conn, after, "business.changed", made_by, await conn.fetchval(NOW), body)
+    return after
+
+
+async def change_marketplace(conn: asyncpg.Connection, wanted: Wanted, made_by: str) -> Business:
+    """Other payouts of the built-in business; what else is wanted is none of its settings.
+
+    Its event is as `change` writes it. Raises InvalidField.
+    """
+    row = await conn.fetchrow(LOCK_MARKETPLACE, MARKETPLACE)
+    assert row is not None
+    before = business_from(row, 0)
+    assert before is not None
+    of = CURRENCIES[before.currency]
+    settings = partner_settings.payouts_applied(before.settings, wanted, of)
+    after = msgspec.structs.replace(before, settings=settings)
+    old, new = (partner_settings.payouts_written(one.settings, of) for one in (before, after))
+    differing = [field for field in new if new[field] != old[field]]
+    if differing:
+        await conn.execute(CHANGE, after.key, after.name, _encoded(settings))
+        body = canonical({"before": _only(old, differing), "after": _only(new, differing)})
+        subject, at = f"business:{row[4]}", await conn.fetchval(NOW)
+        await conn.execute(INSERT_EVENT, subject, "business.changed", made_by, at, body)
     return after
 
 

@@ -4,7 +4,9 @@ Invariant: what is due is read from the database with the clock it belongs to, a
 chore decides by a time that it remembers, so all follow the sandbox clock within a second or so.
 """
 
-from earnest.actions import payouts, refunds
+from collections.abc import Callable
+
+from earnest.actions import chargebacks, payout_schedule, payouts, refunds
 from earnest.actions.core import Core
 from earnest.actions.reconciliation import reconcile_due
 from earnest.partner.signing import SigningKeys
@@ -20,12 +22,15 @@ from earnest.store import (
     sessions,
 )
 from earnest.store.db import Pool
+from earnest.worker import alerts
 from earnest.worker.deliveries import TURN_SECONDS, Deliveries, Observe
 from earnest.worker.loop import Chore
 from earnest.worker.mail import send_due
 
 DUE_SECONDS = 1
 ROLL_UP_SECONDS = 5
+ROUND_SECONDS = 5
+ALERT_SECONDS = 2
 PURGE_SECONDS = 60
 RECONCILE_SECONDS = 60
 ROTATE_SECONDS = 600
@@ -35,8 +40,10 @@ def chores_of(
     settings: Settings,
     core: Core,
     observe_attempt: Observe = lambda _verdict, _seconds: None,
+    observe_alert: Callable[[str], None] = lambda _kind: None,
 ) -> list[Chore]:
-    """All chores of one worker with these settings. `observe_attempt` hears of webhooks out."""
+    """All chores of one worker with these settings. `observe_attempt` hears of webhooks out,
+    `observe_alert` of what operators have to see."""
     pool, provider = core.pool, core.provider
     webhooks = Deliveries(core, settings, observe=observe_attempt)
     chores = [
@@ -44,6 +51,12 @@ def chores_of(
         Chore("expire webhooks", DUE_SECONDS, lambda: expire_webhooks(pool)),
         Chore("send refunds", DUE_SECONDS, lambda: refunds.send_due(core)),
         Chore("send payouts", DUE_SECONDS, lambda: payouts.send_due(core)),
+        Chore("look up disputes", DUE_SECONDS, lambda: chargebacks.look_up_due(core)),
+        Chore("begin payout rounds", ROUND_SECONDS, lambda: payout_schedule.begin_rounds(core)),
+        Chore("pay by schedule", DUE_SECONDS, lambda: payout_schedule.take_turn(core)),
+        Chore(
+            "alert", ALERT_SECONDS, lambda: alerts.look(core, settings.public_url, observe_alert)
+        ),
         Chore("send mail", DUE_SECONDS, lambda: send_due(pool, settings)),
         Chore("reconcile", RECONCILE_SECONDS, lambda: reconcile_due(core)),
         Chore("roll the ledger up", ROLL_UP_SECONDS, lambda: roll_up(pool)),
