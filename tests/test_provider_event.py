@@ -246,3 +246,65 @@ def test_never_fails_in_another_way_on_any_field(path: str, value: object) -> No
         assert event.session_id
         assert event.amount_minor is not None
         assert event.currency
+
+
+# -- hints --------------------------------------------------------------------------------------
+
+
+def hint(type_: str, kind: str, **of_object: object) -> ProviderEvent:
+    body = {"id": "evt_3", "object": "event", "type": type_, "account": "acct_9"}
+    subject = {"id": "obj_1", "object": kind, **of_object}
+    return parse_event(json.dumps(body | {"data": {"object": subject}}).encode())
+
+
+@pytest.mark.parametrize(
+    ("type_", "kind", "meant"),
+    [
+        ("refund.created", "refund", EventKind.REFUND),
+        ("refund.updated", "refund", EventKind.REFUND),
+        ("refund.failed", "refund", EventKind.REFUND),
+        ("charge.refund.updated", "refund", EventKind.REFUND),
+        ("payout.updated", "payout", EventKind.PAYOUT),
+        ("payout.paid", "payout", EventKind.PAYOUT),
+        ("payout.failed", "payout", EventKind.PAYOUT),
+        ("payout.canceled", "payout", EventKind.PAYOUT),
+        ("charge.dispute.created", "dispute", EventKind.DISPUTE),
+        ("charge.dispute.updated", "dispute", EventKind.DISPUTE),
+        ("charge.dispute.closed", "dispute", EventKind.DISPUTE),
+        ("charge.dispute.funds_withdrawn", "dispute", EventKind.DISPUTE),
+        ("charge.dispute.funds_reinstated", "dispute", EventKind.DISPUTE),
+        ("account.updated", "account", EventKind.ACCOUNT),
+    ],
+)
+def test_reads_where_a_hint_says_to_look(type_: str, kind: str, meant: EventKind) -> None:
+    read = hint(type_, kind, payment_intent={"id": "pi_1"}, status="failed", amount=7)
+    assert read == ProviderEvent(
+        id="evt_3",
+        type=type_,
+        kind=meant,
+        created_at=None,
+        livemode=False,
+        account="acct_9",
+        payment_id="pi_1",
+        object_id="obj_1",
+        undone=True,
+    )
+
+
+def test_reads_our_reference_only_where_it_belongs() -> None:
+    metadata = {"refundId": "r", "payoutId": "p", "partyId": "a"}
+    assert hint("refund.updated", "refund", metadata=metadata).reference == "r"
+    assert hint("payout.paid", "payout", metadata=metadata).reference == "p"
+    assert hint("charge.dispute.closed", "dispute", metadata=metadata).reference is None
+    assert hint("account.updated", "account", metadata=metadata).reference is None
+
+
+def test_reads_a_capability_as_news_of_its_account() -> None:
+    read = hint("capability.updated", "capability", account="acct_9", status="active")
+    assert (read.kind, read.object_id, read.undone) == (EventKind.ACCOUNT, "acct_9", False)
+
+
+@pytest.mark.parametrize("type_", ["charge.refunded", "refund.unheard_of", "payout.created"])
+def test_reads_nothing_of_other_kinds(type_: str) -> None:
+    read = hint(type_, "charge")
+    assert (read.kind, read.object_id) == (EventKind.OTHER, None)
