@@ -12,9 +12,14 @@ from deal import Deal
 from dealing import at, books, refused, row, sound
 from earnest.actions import refunds
 from earnest.app import build_app
+from earnest.domain.party import SYSTEM
+from earnest.domain.refund_returned import hint
 from earnest.errors import ProviderPermanent, ProviderTransient, ProviderUnknown
+from earnest.ids import PublicId
 from earnest.providers.base import ProviderRefund, ProviderRefundState, RefundRequest
+from earnest.store.commit import Commit
 from earnest.store.db import Pool
+from earnest.store.refunds import load
 from partners import Broker
 from reluctant import Reluctant, reluctant
 from web import caller
@@ -43,6 +48,11 @@ async def state(broker: Broker) -> tuple[Any, ...]:
     return tuple(found)
 
 
+async def public_id(broker: Broker) -> PublicId:
+    async with broker.app.state.pool.connection() as conn:
+        return PublicId(await conn.fetchval("SELECT public_id FROM refund"))
+
+
 async def given_back(broker: Broker) -> int:
     """How many refunds the provider has made."""
     async with broker.app.state.pool.connection() as conn:
@@ -68,8 +78,7 @@ async def refunded_once(deal: Deal) -> None:
 
 async def test_it_asks_by_the_key_that_was_written_before(broker: Broker) -> None:
     deal = await refunding(broker)
-    async with broker.app.state.pool.connection() as conn:
-        key = await conn.fetchval("SELECT public_id FROM refund")
+    key = await public_id(broker)
     provider = reluctant(broker.app)
     assert await deal.settle() == 1
     assert provider.asked == [key]
@@ -240,4 +249,25 @@ async def test_a_slow_worker_and_the_one_that_takes_over_settle_once(broker: Bro
     assert await deal.status() == "refunded"
     slow.may_answer.set()
     assert await first == 1
+    await refunded_once(deal)
+
+
+async def test_news_that_come_while_it_is_settled_are_looked_at(broker: Broker) -> None:
+    """The provider tells of it between its answer and the commit of it: it is asked once more."""
+    deal = await refunding(broker)
+    core = broker.app.state.core
+    slow = Slow(core.provider, [])
+    first = asyncio.create_task(refunds.send_due(msgspec.structs.replace(core, provider=slow)))
+    await slow.is_asked.wait()
+    found = await load(core.pool, await public_id(broker), SYSTEM)
+    assert found.refund is not None
+    told = hint(found.refund, found.now, await core.keys.ids())
+    assert told is not None
+    assert await core.door.commit(Commit(told))
+    slow.may_answer.set()
+    assert await first == 1
+    assert await deal.status() == "refunded"
+    assert await state(broker) == ("done", 1, "", False)
+    assert await deal.settle() == 1
+    assert await state(broker) == ("done", 1, "", True)
     await refunded_once(deal)

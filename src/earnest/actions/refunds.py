@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import msgspec
+
 from earnest.actions.calls import (
     AT_ONCE_MAX,
     BACKOFF_SECONDS_MAX,
@@ -181,6 +183,10 @@ async def _settle(core: Core, public_id: PublicId, done: ProviderRefund) -> None
             change = refund_returned.repay(refund, payment, done.id, found.now, ids)
         else:
             change = returning.settle(contract, refund, payment, done.id, found.now, ids)
+        if refund.due_at is not None and refund.due_at <= found.now and change.refund is not None:
+            # There was news since the provider was asked: it is looked up once more.
+            hinted = msgspec.structs.replace(change.refund, due_at=found.now)
+            change = msgspec.structs.replace(change, refund=hinted)
         if await core.door.commit(Commit(change, expand(change, ids))):
             return
     raise Conflict
