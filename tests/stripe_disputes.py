@@ -28,6 +28,7 @@ def open_dispute(
         balance_transactions=[],
         charge=charge["id"],
         currency=charge["currency"],
+        enhanced_eligibility_types=[],
         evidence={},
         evidence_details={
             "due_by": books.now + EVIDENCE_SECONDS,
