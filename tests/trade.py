@@ -12,11 +12,15 @@ from typing import Any
 from litestar import Litestar
 
 from deal import Deal
+from earnest.domain.party import SYSTEM
+from earnest.domain.refund_returned import hint
 from earnest.errors import ProviderPermanent, ProviderTransient, ProviderUnknown
 from earnest.providers.base import ProviderRefundState
+from earnest.store.commit import Commit
+from earnest.store.refunds import load
 from life import accepted
 from partners import Broker, make_broker
-from reluctant import reluctantly
+from reluctant import reluctantly, returning
 from web import Caller
 
 PLAIN: dict[str, Any] = {"Milestones": None}
@@ -45,6 +49,7 @@ async def trade(app: Litestar, olga: Caller) -> None:
         await endings(one)
         await settled_refunds(one)
     await decided(careful, olga)
+    await came_back(broker, olga)
     await under_way(broker, olga)
     for one in (broker, keeper, careful):
         await one.client.aclose()
@@ -143,6 +148,32 @@ async def decided(careful: Broker, olga: Caller) -> None:
     await done((await deal(careful, "paid", "requested")).refund())
 
 
+async def came_back(broker: Broker, olga: Caller) -> None:
+    """Refunds that were done, and that the payer's bank sent back; one was sent again."""
+    for reference in ("sent again", "returned"):
+        one = await deal(broker, "paid", reference)
+        await done(one.refund("PARTIAL", milestone=0, amount=60))
+        await settle(broker)
+        await tell_of_last(broker)
+        with returning(broker.app):
+            await settle(broker)
+            if reference == "sent again":
+                await decide(olga, "retry", status="returned")
+                await settle(broker)
+
+
+async def tell_of_last(broker: Broker) -> None:
+    """The provider has something to tell of the newest refund."""
+    core = broker.app.state.core
+    async with core.pool.connection() as conn:
+        newest = await conn.fetchval("SELECT public_id FROM refund ORDER BY id DESC LIMIT 1")
+    found = await load(core.pool, newest, SYSTEM)
+    assert found.refund is not None
+    told = hint(found.refund, found.now, await core.keys.ids())
+    assert told is not None
+    assert await core.door.commit(Commit(told))
+
+
 async def under_way(broker: Broker, olga: Caller) -> None:
     """Refunds that are not done: the provider has not answered yet, has refused, was not heard;
     or the worker died. All in one step of the worker's, which would take what is due again."""
@@ -174,8 +205,8 @@ async def settle(broker: Broker) -> None:
         pass
 
 
-async def decide(olga: Caller, verb: str, body: Any = None) -> None:
+async def decide(olga: Caller, verb: str, body: Any = None, status: str = "") -> None:
     """What Olga does about the newest refund that waits for her (or failed, for a retry)."""
-    status = "failed" if verb == "retry" else "requested"
+    status = status or ("failed" if verb == "retry" else "requested")
     found = accepted(await olga.get("/api/admin/refunds", params={"status": status}))["data"]
     await done(olga.put(f"/api/admin/refunds/{found[0]['_id']}/{verb}", json=body))

@@ -8,6 +8,10 @@ LAST_LEG = (
 )
 APPROVED = "SELECT min(id) FROM event WHERE type = 'refund.approved'"
 LAST_DONE = "SELECT max(id) FROM refund WHERE state = 'done'"
+RETURNED = (
+    "movement = 'refund_returned' AND commit_id = (SELECT commit_id FROM refund WHERE id ="
+    f" ({refund('returned')}))"
+)
 OF_REFUND = "(SELECT contract_id FROM refund WHERE id = :row)"
 # Under way again at once, as after the commit that began it.
 BACK_TO_PLANNED = """
@@ -58,6 +62,26 @@ REFUNDS = (
             (
                 "DELETE FROM event WHERE type = 'refund.approved' AND subject = 'refund:' ||"
                 " (SELECT public_id FROM refund WHERE id = :row)"
+            ),
+        ),
+    ),
+    _refund("a returned refund that says done", 10, "returned", "state = 'done'"),
+    _refund(
+        "a returned refund that nobody retried",
+        10,
+        "returned",
+        "state = 'unknown', due_at = now(), commit_id = commit_id - 1",
+    ),
+    _refund("a refund that came back out of the air", 10, "full", "state = 'returned'"),
+    Damage(
+        "a return of which nobody was told",
+        10,
+        "refund",
+        refund("returned"),
+        (
+            (
+                "UPDATE event SET type = 'refund.confirmed' WHERE type = 'refund.returned' AND"
+                " commit_id = (SELECT commit_id FROM refund WHERE id = :row)"
             ),
         ),
     ),
@@ -176,6 +200,42 @@ REFUNDS = (
             ),
         ),
     ),
+    Damage(
+        "money that came back and is nowhere",
+        14,
+        "refund",
+        refund("returned"),
+        (f"DELETE FROM transfer WHERE {RETURNED}",),
+    ),
+    Damage(
+        "money that came back twice",
+        14,
+        "refund",
+        refund("returned"),
+        (f"{COPY_TRANSFER} {RETURNED}",),
+    ),
+    Damage(
+        "money that came back at another provider",
+        3,
+        "transfer",
+        "SELECT max(id) FROM transfer WHERE movement = 'refund_returned'",
+        ("UPDATE transfer SET debit = debit + 1 WHERE id = :row",),
+    ),
+    Damage(
+        "money that came back and was sent twice",
+        14,
+        "refund",
+        refund("sent again"),
+        (f"{COPY_TRANSFER} movement = 'refund_repaid'",),
+    ),
+    Damage(
+        "money that came back for a contract that waits",
+        14,
+        "refund",
+        refund("returned"),
+        (f"UPDATE contract SET tranches = '{{refund_pending,held}}' WHERE id = {OF_REFUND}",),
+    ),
+    _refund("another return of the provider", 14, "returned", "provider_refund_id = 're_other'"),
     _refund("another refund of the provider", 14, "full", "provider_refund_id = 're_other'"),
     _refund("a refund that the provider did early", 14, "sent", "provider_refund_id = 're_other'"),
     Damage(
