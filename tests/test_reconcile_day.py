@@ -12,6 +12,8 @@ import pytest
 from litestar import Litestar
 
 from conftest import TestDatabase
+from deal import Deal
+from earnest.actions import chargebacks
 from earnest.actions.core import Core
 from earnest.actions.reconciliation import TooEarly, reconcile, reconcile_due
 from earnest.domain.reconciliation import Result
@@ -19,7 +21,9 @@ from earnest.errors import InvalidField, ProviderUnknown
 from earnest.providers.base import BalanceKind, BalanceTransaction
 from earnest.store.verify import verify
 from ledgers import Books, age, captured, fetch, line, noon, take, today, yesterday
-from life import Life, accepted
+from life import Life, accepted, post_event
+from partners import Broker
+from paying_out import seen, withdrawn, work
 from web import Cast
 
 N = 10_000
@@ -30,6 +34,10 @@ STORED = """
 SELECT cause, source_id, resolved_at IS NOT NULL FROM reconciliation_difference
 WHERE day = $1 ORDER BY cause, source_id
 """
+CASH_MOVEMENTS = """
+SELECT DISTINCT movement FROM transfer WHERE 3 IN (debit >> 57, credit >> 57) ORDER BY movement
+"""
+OF_DISPUTES = "SELECT body FROM sandbox.outbox WHERE type LIKE 'charge.dispute.%' ORDER BY position"
 STATES = "SELECT day, state, drift_minor FROM reconciliation ORDER BY day"
 
 
@@ -79,6 +87,37 @@ async def test_it_compares_real_days_however_the_clock_was_moved(cast: Cast) -> 
     assert shown(found) == [("INR", 3_600_000, 3_600_000, 0)]
     again = await reconcile(core_of(cast.app), today())
     assert shown(again) == shown(found)
+    await sound(cast.app)
+
+
+async def test_all_that_money_does_is_told_alike_on_both_sides(cast: Cast, broker: Broker) -> None:
+    """Paid, released, refunded, paid out, sent back by a bank, charged back and given back."""
+    deal = await Deal.at(broker, "paid", Milestones=None)
+    assert (await deal.refund("PARTIAL", amount=300)).status_code == 200
+    await deal.settle()
+    life = await Life.at(cast, "released")
+    done, failing = await withdrawn(cast.bob, 800), await withdrawn(cast.bob, 700)
+    await work(cast.app, turns=2, seconds=0)
+    assert (await cast.anybody.post(f"/sandbox/payouts/{failing['_id']}/fail")).status_code == 200
+    await work(cast.app)
+    assert (await seen(cast.bob, done))["status"] == "paid"
+    assert (await seen(cast.bob, failing))["status"] == "failed"
+    for outcome in ("opened", "won"):
+        body = {"session": life.session, "outcome": outcome}
+        accepted(await cast.anybody.post("/sandbox/disputes", json=body))
+        for (told,) in await fetch(core_of(cast.app), OF_DISPUTES):
+            await post_event(cast, told)
+        await chargebacks.look_up_due(core_of(cast.app))
+    assert [row[0] for row in await fetch(core_of(cast.app), CASH_MOVEMENTS)] == [
+        "chargeback_returned", "charged_back", "funded", "paid_out", "payout_returned",
+        "refunded_to_source",
+    ]  # fmt: skip
+    found = await reconcile(core_of(cast.app), today())
+    assert [(r.currency, r.closing.drift_minor, r.differences) for r in found] == [
+        ("INR", 0, ()),
+        ("SAR", 0, ()),
+    ]
+    assert [(r.lines, r.entries) for r in found] == [(6, 6), (2, 2)]
     await sound(cast.app)
 
 

@@ -213,7 +213,7 @@ def _line(told: BalanceTransaction) -> Line:
         told.amount_minor,
         told.fee_minor,
         told.currency,
-        told.source_id,
+        told.source_id or told.id,
         told.created_at,
         told.available_at,
     )

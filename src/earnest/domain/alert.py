@@ -39,6 +39,7 @@ class AlertKind(StrEnum):
     CALL_LATE = "call_late"
     WEBHOOK_DISABLED = "webhook_disabled"
     HOLD_LIMIT = "hold_limit"
+    RECONCILIATION = "reconciliation"
 
 
 WHAT: dict[AlertKind, str] = {
@@ -51,6 +52,7 @@ WHAT: dict[AlertKind, str] = {
     AlertKind.CALL_LATE: "The provider has not done for 15 minutes what it was asked",
     AlertKind.WEBHOOK_DISABLED: "A partner's webhook was disabled",
     AlertKind.HOLD_LIMIT: "Money is held for too long",
+    AlertKind.RECONCILIATION: "The books and the payment provider's differ",
 }
 
 ADVICE: dict[AlertKind, str] = {
@@ -71,6 +73,8 @@ ADVICE: dict[AlertKind, str] = {
     AlertKind.WEBHOOK_DISABLED: "Tell the partner: it is enabled by POST"
     " /apps/api/webhooks once the receiver answers again.",
     AlertKind.HOLD_LIMIT: "Settle it before day 90: see the proposal at GET /api/admin/holds.",
+    AlertKind.RECONCILIATION: "See GET /api/admin/reconciliations/{id}, and what"
+    " docs/reconciliation.md says of each cause.",
 }
 
 PROPOSALS = ("release", "refund", "ask_both", "attach_or_refund")

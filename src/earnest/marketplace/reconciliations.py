@@ -41,7 +41,8 @@ class BothBalances(msgspec.Struct):
 
 class ReconciliationDocument(msgspec.Struct):
     """A day of one currency. `status` is open while the day is not over; `drift` is the provider's
-    closing balance less the ledger's: the sum of the differences."""
+    closing balance less the ledger's: the sum of the differences. `lines` and `entries` count what
+    the provider and the ledger tell of the day, a fee apart from what it is of."""
 
     date: Day
     currency: str
@@ -56,8 +57,9 @@ class ReconciliationDocument(msgspec.Struct):
 
 
 class DifferenceDocument(msgspec.Struct):
-    """What the provider and the ledger have of one source at the end of the day. `source` is the
-    provider's id, `of` what of ours that is; `resolvedAt` once they differ no more."""
+    """What the provider and the ledger have of one source at the end of the day, and since which
+    day they differ. `source` is the provider's id, `of` what of ours that is; `resolvedAt` once
+    they differ no more."""
 
     cause: Annotated[str, one_of(*Cause)]
     kind: Annotated[str, one_of(*Kind)]
@@ -66,6 +68,7 @@ class DifferenceDocument(msgspec.Struct):
     provider: Major
     ledger: Major
     of: str
+    since: Day
     firstSeen: Instant  # noqa: N815
     resolvedAt: Instant | None  # noqa: N815
 
@@ -185,6 +188,7 @@ def _difference(kept: KeptDifference) -> DifferenceDocument:
         provider=_major(one.there_minor, one.currency),
         ledger=_major(one.here_minor, one.currency),
         of=one.of,
+        since=_day(kept.since),
         firstSeen=instant(kept.first_seen),
         resolvedAt=instant(kept.resolved_at) if kept.resolved_at is not None else None,
     )

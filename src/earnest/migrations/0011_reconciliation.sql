@@ -98,7 +98,7 @@ CREATE TABLE reconciliation (
     )
 );
 
--- What both sides differed on at the end of that day. last_seen is the ran_at of the run that found
+-- What both sides differed on at the end of that day, and since which. last_seen is the ran_at of the run that found
 -- it last; resolved_at is set once a later run, or a later day, has it no more.
 CREATE TABLE reconciliation_difference (
     provider_account_id smallint NOT NULL,
@@ -110,6 +110,7 @@ CREATE TABLE reconciliation_difference (
     there_minor bigint NOT NULL,
     here_minor bigint NOT NULL,
     of text NOT NULL,
+    since date NOT NULL,
     first_seen timestamptz NOT NULL,
     last_seen timestamptz NOT NULL,
     resolved_at timestamptz,
@@ -124,6 +125,10 @@ CREATE TABLE reconciliation_difference (
         )
     )
 );
+
+-- Alerts look at it every few seconds.
+CREATE INDEX reconciliation_difference_open ON reconciliation_difference (day)
+WHERE resolved_at IS NULL AND since = day AND cause <> 'timing';
 
 -- One worker at a time compares an account's yesterday: which day was done last, when to try next.
 CREATE TABLE reconciliation_turn (

@@ -1,4 +1,4 @@
-"""The scenes of the scenario in which Olga looks whether **the books agree** with Stripe or such."""
+"""The scenes of the scenario in which Olga sees whether **the books agree** with the provider."""
 
 from datetime import UTC, datetime
 

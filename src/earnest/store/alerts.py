@@ -89,6 +89,13 @@ FROM (
         'webhook_disabled', 'webhook:' || w.id, 0, NULL, NULL, NULL, w.disabled_for
     FROM webhook_endpoint AS w
     WHERE NOT w.is_active AND w.deleted_at IS NULL
+    UNION ALL
+    SELECT
+        'reconciliation', 'reconciliation:' || d.day, 0, NULL, NULL, NULL,
+        count(*) || ' differences'
+    FROM reconciliation_difference AS d
+    WHERE d.resolved_at IS NULL AND d.since = d.day AND d.cause <> 'timing'
+    GROUP BY d.day
 ) AS f
 WHERE NOT EXISTS (
     SELECT FROM alert AS a
@@ -152,6 +159,11 @@ WHERE a.closed_at IS NULL AND CASE a.kind
         SELECT FROM webhook_endpoint AS w
         WHERE w.id::text = split_part(a.subject, ':', 2) AND NOT w.is_active
         AND w.deleted_at IS NULL
+    )
+    WHEN 'reconciliation' THEN NOT EXISTS (
+        SELECT FROM reconciliation_difference AS d
+        WHERE d.resolved_at IS NULL AND d.since = d.day AND d.cause <> 'timing'
+        AND d.day::text = split_part(a.subject, ':', 2)
     )
     WHEN 'hold_limit' THEN NOT EXISTS (
         SELECT FROM hold AS h

@@ -98,18 +98,30 @@ ON CONFLICT (provider_account_id, day, currency) DO UPDATE SET
 
 SAVE_DIFFERENCES = """
 INSERT INTO reconciliation_difference (
-    provider_account_id, day, currency, kind, source_id, cause, there_minor, here_minor, of,
+    provider_account_id, day, currency, kind, source_id, cause, there_minor, here_minor, of, since,
     first_seen, last_seen
 )
-SELECT $1, $2, $3, n.kind, n.source_id, n.cause, n.there_minor, n.here_minor, n.of, $4, $4
+SELECT
+    $1, $2, $3, n.kind, n.source_id, n.cause, n.there_minor, n.here_minor, n.of,
+    coalesce(p.since, $2), $4, $4
 FROM unnest(
     $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::text[]
 ) AS n (kind, source_id, cause, there_minor, here_minor, of)
+LEFT JOIN (
+    SELECT r.day, r.ran_at FROM reconciliation AS r
+    WHERE r.provider_account_id = $1 AND r.currency = $3 AND r.day < $2
+    ORDER BY r.day DESC
+    LIMIT 1
+) AS before ON TRUE
+LEFT JOIN reconciliation_difference AS p
+    ON p.provider_account_id = $1 AND p.day = before.day AND p.currency = $3 AND p.kind = n.kind
+    AND p.source_id = n.source_id AND p.last_seen = before.ran_at
 ON CONFLICT (provider_account_id, day, currency, kind, source_id) DO UPDATE SET
     cause = excluded.cause,
     there_minor = excluded.there_minor,
     here_minor = excluded.here_minor,
     of = excluded.of,
+    since = excluded.since,
     last_seen = excluded.last_seen,
     resolved_at = NULL
 """
@@ -165,8 +177,8 @@ ORDER BY r.currency
 
 DIFFERENCES_OF_DAY = """
 SELECT
-    d.cause, d.kind, d.source_id, d.currency, d.there_minor, d.here_minor, d.of, d.first_seen,
-    d.resolved_at
+    d.cause, d.kind, d.source_id, d.currency, d.there_minor, d.here_minor, d.of, d.since,
+    d.first_seen, d.resolved_at
 FROM reconciliation_difference AS d
 WHERE d.provider_account_id = $1 AND d.day = $2
 ORDER BY d.resolved_at IS NOT NULL, d.currency, d.cause, d.kind, d.source_id
@@ -197,9 +209,11 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class KeptDifference(msgspec.Struct, frozen=True):
-    """A difference of a stored day; `resolved_at` once it is none any more."""
+    """A difference of a stored day, which there is `since` that day or an earlier one;
+    `resolved_at` once it is none any more."""
 
     difference: Difference
+    since: date
     first_seen: datetime
     resolved_at: datetime | None
 
@@ -313,7 +327,6 @@ async def differences_of_day(
     """What is stored as a difference of one day, the unresolved first, and how many there are."""
     rows = await conn.fetch(DIFFERENCES_OF_DAY, account, day, page.limit, page.offset)
     found = [
-        KeptDifference(Difference(Cause(row[0]), Kind(row[1]), *row[2:7]), row[7], row[8])
-        for row in rows
+        KeptDifference(Difference(Cause(row[0]), Kind(row[1]), *row[2:7]), *row[7:]) for row in rows
     ]
     return found, await conn.fetchval(COUNT_DIFFERENCES, account, day)
