@@ -10,8 +10,8 @@ import pytest
 
 from deal import Deal
 from digest import digest
-from earnest.actions import chargebacks, payouts
-from life import Life, post_event
+from earnest.actions import chargebacks, hints, payouts
+from life import Life, post_event, provider_events
 from partners import Broker
 from paying_out import balance, fetch, seen, sound, withdrawn, work
 from web import Cast, caller, problem
@@ -181,6 +181,59 @@ async def test_it_asks_again_about_a_dispute_that_was_closed(cast: Cast) -> None
     await sound(cast.app)
 
 
+async def test_it_parks_a_dispute_that_comes_before_its_payment(cast: Cast) -> None:
+    life = await Life.at(cast, "created")
+    await life.checkout()
+    await cast.app.state.provider.complete(life.session, "paid")
+    body = {"session": life.session, "outcome": "opened"}
+    assert (await cast.anybody.post("/sandbox/disputes", json=body)).status_code == 200
+    await hear(cast, *await told_by_sandbox(cast, "charge.dispute."), times=2)
+    core = cast.app.state.core
+    assert {row[1:] for row in await parked(cast)} == {("parked", "its payment is not known yet")}
+    assert await hints.notice_waiting(core) == 0
+    await sound(cast.app)
+    await hear(cast, *await provider_events(cast, life.session))
+    assert await hints.notice_waiting(core) == 1, "two events, one dispute"
+    assert await hints.notice_waiting(core) == 0
+    await sound(cast.app)
+    assert await chargebacks.look_up_due(core) == 1
+    ((state, *_),) = await fetch(cast.app, CHARGEBACK)
+    assert state == "open"
+    await sound(cast.app)
+
+
+async def test_it_parks_a_dispute_of_a_partners_payment_too(cast: Cast, broker: Broker) -> None:
+    deal = await Deal.at(broker, "pending")
+    path = f"/sandbox/checkout/{deal.token}/complete"
+    answer = await cast.anybody.post(path, json={"outcome": "paid"})
+    session = answer.json()["id"]
+    body = {"session": session, "outcome": "opened"}
+    assert (await cast.anybody.post("/sandbox/disputes", json=body)).status_code == 200
+    await hear(cast, *await told_by_sandbox(cast, "charge.dispute."))
+    await deal.hear(session)
+    assert await hints.notice_waiting(cast.app.state.core) == 1
+    assert await chargebacks.look_up_due(cast.app.state.core) == 1
+    ((state, *_),) = await fetch(cast.app, CHARGEBACK)
+    assert state == "open"
+    await sound(cast.app)
+
+
+async def parked(cast: Cast) -> list[tuple[Any, ...]]:
+    return await fetch(
+        cast.app,
+        "SELECT type, outcome, reason FROM provider_event WHERE type LIKE 'charge.dispute.%'",
+    )
+
+
+async def test_it_parks_disputes_of_somebody_elses_payments_and_leaves_them(cast: Cast) -> None:
+    await Life.at(cast, "paid")
+    await hear(cast, event("charge.dispute.created", "dispute", payment_intent="pi_unknown"))
+    assert [row[1] for row in await parked(cast)] == ["parked"]
+    assert await hints.notice_waiting(cast.app.state.core) == 0
+    assert await fetch(cast.app, CHARGEBACK) == []
+    await sound(cast.app)
+
+
 # -- what is not ours ---------------------------------------------------------------------------
 
 FOREIGN = [
@@ -190,7 +243,6 @@ FOREIGN = [
     event("refund.failed", "refund", status="failed", payment_intent="pi_unknown"),
     event("payout.paid", "payout", metadata={"payoutId": NOBODY}, status="paid"),
     event("payout.failed", "payout", status="failed"),
-    event("charge.dispute.created", "dispute", payment_intent="pi_unknown"),
     event("charge.dispute.closed", "dispute", payment_intent=None),
     event("account.updated", "account"),
     event("capability.updated", "capability", account="acct_unknown"),

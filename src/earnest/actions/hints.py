@@ -2,7 +2,9 @@
 
 import msgspec
 
+from earnest.actions.calls import AT_ONCE_MAX
 from earnest.actions.core import ATTEMPTS_MAX, Core
+from earnest.domain import charging_back
 from earnest.domain.hint import take_hint
 from earnest.domain.payment import Capture, CaptureKind
 from earnest.errors import Conflict
@@ -36,6 +38,7 @@ async def hear(core: Core, event: ProviderEvent, raw: bytes) -> None:
             ours=told_by_ours and event.livemode is core.livemode,
             occurred_at=event.created_at or found.now,
             payload=raw,
+            session_id=about.payment_id if about.dispute_id else None,
         )
         hinted = msgspec.structs.replace(
             found.hinted, account=event.kind is EventKind.ACCOUNT and found.knows_account
@@ -51,6 +54,16 @@ async def hear(core: Core, event: ProviderEvent, raw: bytes) -> None:
         if await core.door.commit(Commit(change)):
             return
     raise Conflict
+
+
+async def notice_waiting(core: Core) -> int:
+    """Begin the chargebacks of disputes that were told of before their payments; how many."""
+    found = await hints.waiting(core.pool, core.provider_name, core.provider_account, AT_ONCE_MAX)
+    begun = 0
+    for dispute_id, payment, now in found:
+        change = charging_back.notice(dispute_id, payment, now, await core.keys.ids())
+        begun += await core.door.commit(Commit(change))  # False: another worker was faster
+    return begun
 
 
 def _about(event: ProviderEvent) -> About:

@@ -197,10 +197,17 @@ def _quarantine(
     return consume(change, capture, Outcome.QUARANTINED, reason, now)
 
 
-def only_inbox(capture: Capture, outcome: Outcome, reason: str, now: datetime, ids: Ids) -> Change:
-    """Nothing but the inbox row, so that a repeated event is known."""
+def only_inbox(
+    capture: Capture,
+    outcome: Outcome,
+    reason: str,
+    now: datetime,
+    ids: Ids,
+    **told: object,
+) -> Change:
+    """Nothing but the inbox row, so that a repeated event is known; `told` for the audit event."""
     subject = f"provider_event:{capture.event_id}"
-    body: dict[str, object] = {"type": capture.type, "reason": reason}
+    body: dict[str, object] = {"type": capture.type, "reason": reason} | told
     event = audit_event(ids, subject, f"provider_event.{outcome}", SYSTEM, now, body)
     change = Change(commit_id=event.commit_id, recorded_at=now, occurred_at=now, events=(event,))
     return consume(change, capture, outcome, reason, now)

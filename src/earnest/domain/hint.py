@@ -36,7 +36,8 @@ def take_hint(
     """The Change that this verified event leads to; it always consumes the event.
 
     `dispute_id` begins a chargeback where there is none. What is done stays alone unless the
-    provider says that it is `undone`.
+    provider says that it is `undone`. A dispute of a payment that we do not know (the capture's
+    session_id) is parked: events overtake each other, and ours may be still to come.
     """
     if not capture.ours:
         return only_inbox(capture, Outcome.QUARANTINED, "another account or mode", now, ids)
@@ -58,6 +59,9 @@ def take_hint(
         return consume(change, capture, Outcome.APPLIED, "began a chargeback", now)
     if hinted.account:
         return only_inbox(capture, Outcome.IGNORED, "is looked up when it matters", now, ids)
+    if dispute_id and capture.session_id is not None:
+        why = "its payment is not known yet"
+        return only_inbox(capture, Outcome.PARKED, why, now, ids, dispute=dispute_id)
     return only_inbox(capture, Outcome.IGNORED, "not one of ours", now, ids)
 
 

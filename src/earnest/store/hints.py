@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from earnest.domain.hint import Hinted
+from earnest.domain.payment import Payment
 from earnest.ids import PublicId, key_of
 from earnest.store.db import Pool
 from earnest.store.rows import payment_from, refund_from
@@ -73,6 +74,37 @@ SELECT
     ) AS payment,
     business_now()
 """
+
+
+# Those that their payment has come for, and whose dispute nobody has noticed since.
+WAITING = """
+SELECT w.dispute_id, w.payment, business_now()
+FROM (
+    SELECT (
+        SELECT v.body::jsonb ->> 'dispute' FROM event AS v WHERE v.id = e.commit_id
+    ) AS dispute_id, (
+        SELECT p FROM payment AS p
+        WHERE p.provider_account_id = $2 AND p.provider_payment_id = e.session_id
+    ) AS payment
+    FROM provider_event AS e
+    WHERE e.outcome = 'parked' AND NOT e.took_money AND e.provider = $1
+) AS w
+WHERE (w.payment).id IS NOT NULL AND NOT EXISTS (
+    SELECT FROM chargeback AS c
+    WHERE c.provider_account_id = $2 AND c.provider_dispute_id = w.dispute_id
+)
+LIMIT $3
+"""
+
+
+async def waiting(
+    pool: Pool, provider: str, provider_account: int, limit: int
+) -> list[tuple[str, Payment, datetime]]:
+    """Disputes that were heard of before their payments, which are known now; and what time it
+    is. A dispute may be there more than once."""
+    async with pool.connection() as conn:
+        rows = await conn.fetch(WAITING, provider, provider_account, limit)
+    return [(row[0], payment_from(row[1]), row[2]) for row in rows]
 
 
 async def load(pool: Pool, provider: str, provider_account: int, about: About) -> FoundHint:

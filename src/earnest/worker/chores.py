@@ -6,7 +6,7 @@ chore decides by a time that it remembers, so all follow the sandbox clock withi
 
 from collections.abc import Callable
 
-from earnest.actions import chargebacks, payout_schedule, payouts, refunds
+from earnest.actions import chargebacks, hints, payout_schedule, payouts, refunds
 from earnest.actions.core import Core
 from earnest.actions.reconciliation import reconcile_due
 from earnest.partner.signing import SigningKeys
@@ -51,6 +51,7 @@ def chores_of(
         Chore("expire webhooks", DUE_SECONDS, lambda: expire_webhooks(pool)),
         Chore("send refunds", DUE_SECONDS, lambda: refunds.send_due(core)),
         Chore("send payouts", DUE_SECONDS, lambda: payouts.send_due(core)),
+        Chore("notice disputes", DUE_SECONDS, lambda: hints.notice_waiting(core)),
         Chore("look up disputes", DUE_SECONDS, lambda: chargebacks.look_up_due(core)),
         Chore("begin payout rounds", ROUND_SECONDS, lambda: payout_schedule.begin_rounds(core)),
         Chore("pay by schedule", DUE_SECONDS, lambda: payout_schedule.take_turn(core)),
