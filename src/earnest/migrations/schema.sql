@@ -8,6 +8,16 @@ CREATE FUNCTION public.account_kind(account bigint) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((account >> 57))::integer;
 
+CREATE TABLE public.clock_move (
+    id bigint NOT NULL,
+    moved_at timestamp with time zone NOT NULL,
+    advance_seconds bigint NOT NULL
+);
+
+CREATE FUNCTION public.business_instant(at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (at + COALESCE((SELECT make_interval(secs => (max(m.advance_seconds))::double precision) AS make_interval FROM public.clock_move m WHERE (m.moved_at <= business_instant.at)), make_interval()));
+
 CREATE TABLE public.business_clock (
     singleton boolean DEFAULT true NOT NULL,
     advance_seconds bigint DEFAULT 0 NOT NULL,
@@ -109,6 +119,7 @@ CREATE TABLE public.contract (
     cancel_reason_description text NOT NULL,
     refund_requested_at timestamp with time zone,
     unclaimed boolean NOT NULL,
+    charged_back boolean DEFAULT false NOT NULL,
     event_seq integer NOT NULL,
     event_head bytea NOT NULL,
     live boolean GENERATED ALWAYS AS ((agreement = ANY (ARRAY['draft'::text, 'pending'::text, 'accepted'::text]))) STORED,
@@ -264,10 +275,10 @@ CREATE TABLE public.refund (
     provider_refund_id text,
     last_error text NOT NULL,
     CONSTRAINT refund_amount_positive CHECK ((amount_minor > 0)),
-    CONSTRAINT refund_done_by_provider CHECK (((state <> 'done'::text) OR (provider_refund_id IS NOT NULL))),
-    CONSTRAINT refund_due_while_open CHECK (((due_at IS NOT NULL) = (state = ANY (ARRAY['planned'::text, 'sent'::text, 'unknown'::text])))),
+    CONSTRAINT refund_done_by_provider CHECK (((state <> ALL (ARRAY['done'::text, 'returned'::text])) OR (provider_refund_id IS NOT NULL))),
+    CONSTRAINT refund_due_while_open CHECK ((((due_at IS NOT NULL) = (state = ANY (ARRAY['planned'::text, 'sent'::text, 'unknown'::text]))) OR (state = 'done'::text))),
     CONSTRAINT refund_kind_known CHECK ((kind = ANY (ARRAY['full'::text, 'partial'::text, 'cancellation'::text, 'late'::text]))),
-    CONSTRAINT refund_state_known CHECK ((state = ANY (ARRAY['requested'::text, 'planned'::text, 'sent'::text, 'unknown'::text, 'done'::text, 'failed'::text, 'declined'::text])))
+    CONSTRAINT refund_state_known CHECK ((state = ANY (ARRAY['requested'::text, 'planned'::text, 'sent'::text, 'unknown'::text, 'done'::text, 'failed'::text, 'returned'::text, 'declined'::text])))
 );
 
 CREATE TABLE public.transfer (
@@ -374,6 +385,7 @@ BEGIN
             cancel_reason_description = n.cancel_reason_description,
             refund_requested_at = n.refund_requested_at,
             unclaimed = n.unclaimed,
+            charged_back = n.charged_back,
             event_seq = n.event_seq,
             event_head = n.event_head
         FROM unnest(contracts) AS n
@@ -414,7 +426,7 @@ BEGIN
             amount_minor, created_at, version, commit_id, updated_at, agreement, work, dispute,
             tranches, funded_at, settled_at, started_at, ongoing_at, completed_at, cancelled_at,
             cancelled_by, cancelled_work, cancel_reason, cancel_reason_description,
-            refund_requested_at, unclaimed, event_seq, event_head
+            refund_requested_at, unclaimed, charged_back, event_seq, event_head
         )
         SELECT
             n.id, n.public_id, n.business_id, n.number, n.buyer_id, n.seller_id, n.job_id,
@@ -422,7 +434,7 @@ BEGIN
             n.agreement, n.work, n.dispute, n.tranches, n.funded_at, n.settled_at, n.started_at,
             n.ongoing_at, n.completed_at, n.cancelled_at, n.cancelled_by, n.cancelled_work,
             n.cancel_reason, n.cancel_reason_description, n.refund_requested_at, n.unclaimed,
-            n.event_seq, n.event_head
+            n.charged_back, n.event_seq, n.event_head
         FROM unnest(contracts) AS n
         WHERE n.version = 1 AND n.commit_id <> ALL (lost);
 
@@ -559,6 +571,7 @@ BEGIN
             version = n.version,
             commit_id = n.commit_id,
             updated_at = n.updated_at,
+            contract_id = n.contract_id,
             state = n.state,
             amount_minor = n.amount_minor,
             reason = n.reason,
@@ -775,9 +788,22 @@ CREATE FUNCTION public.is_public_event(type text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (type = ANY (ARRAY['contract.created'::text, 'contract.approved'::text, 'contract.rejected'::text, 'contract.cancelled'::text, 'contract.delivered'::text, 'contract.received'::text, 'contract.released'::text, 'contract.disputed'::text, 'contract.refunded'::text, 'contract.completed'::text, 'payment.completed'::text, 'refund.full-initiated'::text, 'refund.full-succeeded'::text, 'refund.partial-initiated'::text, 'refund.partial-succeeded'::text]));
 
+CREATE FUNCTION public.keep_clock_move() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO clock_move (moved_at, advance_seconds)
+    VALUES (clock_timestamp(), NEW.advance_seconds);
+    RETURN NEW;
+END $$;
+
 CREATE FUNCTION public.partner_status(c public.contract) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN ((c).tranches @> ARRAY['refund_pending'::text]) THEN 'refundInProgress'::text WHEN ((c).tranches && ARRAY['held'::text, 'release_requested'::text]) THEN CASE (c).dispute WHEN 'open'::text THEN 'dispute'::text ELSE 'escrow'::text END WHEN ((NOT (c).live) AND (NOT ((c).tranches @> ARRAY['refunded'::text]))) THEN (c).agreement WHEN ((c).tranches @> ARRAY['awaiting_payment'::text]) THEN 'waitingForBankPayment'::text WHEN ((c).tranches <@ ARRAY['released'::text, 'refunded'::text, 'split'::text]) THEN CASE WHEN (((c).tranches @> ARRAY['released'::text]) AND ((c).work = 'completed'::text)) THEN 'completed'::text WHEN ((c).tranches && ARRAY['refunded'::text, 'split'::text]) THEN 'refunded'::text ELSE 'released'::text END WHEN ((c).agreement = ANY (ARRAY['draft'::text, 'pending'::text])) THEN (c).agreement WHEN ((c).work = 'not_started'::text) THEN 'accepted'::text ELSE 'approved'::text END;
+    RETURN CASE WHEN ((c).tranches @> ARRAY['refund_pending'::text]) THEN 'refundInProgress'::text WHEN ((c).tranches && ARRAY['held'::text, 'release_requested'::text]) THEN CASE WHEN (((c).dispute = 'open'::text) OR (c).charged_back) THEN 'dispute'::text ELSE 'escrow'::text END WHEN ((NOT (c).live) AND (NOT ((c).tranches @> ARRAY['refunded'::text]))) THEN (c).agreement WHEN ((c).tranches @> ARRAY['awaiting_payment'::text]) THEN 'waitingForBankPayment'::text WHEN ((c).tranches <@ ARRAY['released'::text, 'refunded'::text, 'split'::text]) THEN CASE WHEN (((c).tranches @> ARRAY['released'::text]) AND ((c).work = 'completed'::text)) THEN 'completed'::text WHEN ((c).tranches && ARRAY['refunded'::text, 'split'::text]) THEN 'refunded'::text ELSE 'released'::text END WHEN ((c).agreement = ANY (ARRAY['draft'::text, 'pending'::text])) THEN (c).agreement WHEN ((c).work = 'not_started'::text) THEN 'accepted'::text ELSE 'approved'::text END;
+
+CREATE FUNCTION public.real_instant(at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (at - COALESCE((SELECT make_interval(secs => (max(m.advance_seconds))::double precision) AS make_interval FROM public.clock_move m WHERE ((m.moved_at + make_interval(secs => (m.advance_seconds)::double precision)) <= real_instant.at)), make_interval()));
 
 CREATE TABLE public.delivery_attempt (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -974,6 +1000,25 @@ BEGIN
     RETURNING e.id;
 END $$;
 
+CREATE TABLE public.alert (
+    id bigint NOT NULL,
+    public_id text NOT NULL,
+    kind text NOT NULL,
+    subject text NOT NULL,
+    stage integer NOT NULL,
+    object_id bigint,
+    amount_minor bigint,
+    currency text,
+    detail text NOT NULL,
+    raised_at timestamp with time zone NOT NULL,
+    mailed_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    closed_by text,
+    CONSTRAINT alert_amount_has_currency CHECK (((amount_minor IS NULL) = (currency IS NULL))),
+    CONSTRAINT alert_closed_by_somebody CHECK (((closed_at IS NULL) = (closed_by IS NULL))),
+    CONSTRAINT alert_kind_known CHECK ((kind = ANY (ARRAY['event_quarantined'::text, 'refund_failed'::text, 'refund_returned'::text, 'payout_stuck'::text, 'chargeback_open'::text, 'evidence_due'::text, 'call_late'::text, 'webhook_disabled'::text, 'hold_limit'::text, 'reconciliation'::text])))
+);
+
 CREATE TABLE public.api_client (
     client_id text NOT NULL,
     business_id integer NOT NULL,
@@ -999,6 +1044,23 @@ CREATE TABLE public.balance (
     CONSTRAINT balance_floor CHECK ((amount_minor >= 0))
 )
 WITH (fillfactor='70');
+
+CREATE TABLE public.balance_line (
+    provider_account_id smallint NOT NULL,
+    line_id text NOT NULL,
+    day date NOT NULL,
+    kind text NOT NULL,
+    type text NOT NULL,
+    amount_minor bigint NOT NULL,
+    fee_minor bigint NOT NULL,
+    currency text NOT NULL,
+    source_id text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    available_at timestamp with time zone NOT NULL,
+    imported_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT balance_line_day CHECK ((day = ((created_at AT TIME ZONE 'UTC'::text))::date)),
+    CONSTRAINT balance_line_kind_known CHECK ((kind = ANY (ARRAY['charge'::text, 'refund'::text, 'refund_returned'::text, 'transfer'::text, 'transfer_returned'::text, 'chargeback'::text, 'chargeback_returned'::text, 'fee'::text, 'bank'::text, 'other'::text])))
+);
 
 CREATE TABLE public.business (
     id integer NOT NULL,
@@ -1035,6 +1097,15 @@ CREATE TABLE public.client_profile (
     country text NOT NULL,
     city text NOT NULL,
     updated_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.clock_move ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.clock_move_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE public.job (
@@ -1142,6 +1213,39 @@ CREATE TABLE public.freelancer_skill (
     skill_id bigint NOT NULL,
     "position" smallint NOT NULL
 );
+
+CREATE VIEW public.hold AS
+ SELECT 'contract'::text AS kind,
+    c.id,
+    c.public_id,
+    c.business_id,
+    c.number,
+    c.currency,
+    c.tranches,
+    NULL::bigint AS amount_minor,
+    c.funded_at AS held_since,
+        CASE
+            WHEN (c.dispute = 'open'::text) THEN 'ask_both'::text
+            WHEN (c.tranches @> ARRAY['refund_pending'::text]) THEN 'refund'::text
+            WHEN ((NOT c.live) OR (c.work = 'not_started'::text)) THEN 'refund'::text
+            WHEN ((c.tranches @> ARRAY['release_requested'::text]) OR (c.work = 'completed'::text)) THEN 'release'::text
+            ELSE 'ask_both'::text
+        END AS proposal
+   FROM public.contract c
+  WHERE ((c.settled_at IS NULL) AND (c.funded_at IS NOT NULL) AND (c.tranches && ARRAY['held'::text, 'release_requested'::text, 'refund_pending'::text]))
+UNION ALL
+ SELECT 'payment'::text AS kind,
+    p.id,
+    p.public_id,
+    p.business_id,
+    NULL::text AS number,
+    p.currency,
+    NULL::text[] AS tranches,
+    p.amount_minor,
+    p.captured_at AS held_since,
+    'attach_or_refund'::text AS proposal
+   FROM public.payment p
+  WHERE (p.state = 'parked'::text);
 
 CREATE TABLE public.job_skill (
     job_id bigint NOT NULL,
@@ -1266,6 +1370,15 @@ CREATE TABLE public.payout_account (
     CONSTRAINT payout_account_payable CHECK (((external_account IS NOT NULL) OR (NOT is_payable)))
 );
 
+CREATE TABLE public.payout_round (
+    business_id integer NOT NULL,
+    period_at timestamp with time zone NOT NULL,
+    began_at timestamp with time zone NOT NULL,
+    looked_to bigint NOT NULL,
+    tries smallint NOT NULL,
+    due_at timestamp with time zone
+);
+
 CREATE TABLE public.provider_account (
     id smallint NOT NULL,
     provider text NOT NULL,
@@ -1276,6 +1389,48 @@ CREATE TABLE public.provider_account (
 CREATE UNLOGGED TABLE public.rate_limit (
     key bytea NOT NULL,
     forgotten_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.reconciliation (
+    provider_account_id smallint NOT NULL,
+    day date NOT NULL,
+    currency text NOT NULL,
+    state text NOT NULL,
+    ran_at timestamp with time zone NOT NULL,
+    there_opening_minor bigint NOT NULL,
+    there_closing_minor bigint NOT NULL,
+    here_opening_minor bigint NOT NULL,
+    here_closing_minor bigint NOT NULL,
+    drift_minor bigint NOT NULL,
+    lines integer NOT NULL,
+    entries integer NOT NULL,
+    differences integer NOT NULL,
+    CONSTRAINT reconciliation_clean CHECK (((state <> 'clean'::text) OR ((drift_minor = 0) AND (differences = 0)))),
+    CONSTRAINT reconciliation_drift CHECK ((drift_minor = (there_closing_minor - here_closing_minor))),
+    CONSTRAINT reconciliation_state_known CHECK ((state = ANY (ARRAY['open'::text, 'clean'::text, 'different'::text])))
+);
+
+CREATE TABLE public.reconciliation_difference (
+    provider_account_id smallint NOT NULL,
+    day date NOT NULL,
+    currency text NOT NULL,
+    kind text NOT NULL,
+    source_id text NOT NULL,
+    cause text NOT NULL,
+    there_minor bigint NOT NULL,
+    here_minor bigint NOT NULL,
+    of text NOT NULL,
+    since date NOT NULL,
+    first_seen timestamp with time zone NOT NULL,
+    last_seen timestamp with time zone NOT NULL,
+    resolved_at timestamp with time zone,
+    CONSTRAINT reconciliation_difference_cause_known CHECK ((cause = ANY (ARRAY['missing_here'::text, 'missing_there'::text, 'amount'::text, 'fee'::text, 'timing'::text, 'currency'::text, 'altered'::text])))
+);
+
+CREATE TABLE public.reconciliation_turn (
+    provider_account_id smallint NOT NULL,
+    done_day date,
+    next_try_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.refresh_token (
@@ -1540,6 +1695,12 @@ CREATE TABLE sandbox.transfer_return (
     recorded_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+ALTER TABLE ONLY public.alert
+    ADD CONSTRAINT alert_once UNIQUE (kind, subject, stage);
+
+ALTER TABLE ONLY public.alert
+    ADD CONSTRAINT alert_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.api_client
     ADD CONSTRAINT api_client_one_per_business UNIQUE (business_id);
 
@@ -1551,6 +1712,9 @@ ALTER TABLE ONLY public.application
 
 ALTER TABLE ONLY public.application
     ADD CONSTRAINT application_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.balance_line
+    ADD CONSTRAINT balance_line_once PRIMARY KEY (provider_account_id, line_id);
 
 ALTER TABLE ONLY public.balance
     ADD CONSTRAINT balance_pkey PRIMARY KEY (account);
@@ -1578,6 +1742,9 @@ ALTER TABLE ONLY public.chargeback
 
 ALTER TABLE ONLY public.client_profile
     ADD CONSTRAINT client_profile_pkey PRIMARY KEY (party_id);
+
+ALTER TABLE ONLY public.clock_move
+    ADD CONSTRAINT clock_move_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.contract
     ADD CONSTRAINT contract_in_business UNIQUE (business_id, id);
@@ -1666,6 +1833,9 @@ ALTER TABLE ONLY public.payout
 ALTER TABLE ONLY public.payout
     ADD CONSTRAINT payout_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.payout_round
+    ADD CONSTRAINT payout_round_pkey PRIMARY KEY (business_id);
+
 ALTER TABLE ONLY public.payout
     ADD CONSTRAINT payout_transfer_unique UNIQUE (provider_account_id, provider_transfer_id);
 
@@ -1680,6 +1850,15 @@ ALTER TABLE ONLY public.provider_event
 
 ALTER TABLE ONLY public.rate_limit
     ADD CONSTRAINT rate_limit_pkey PRIMARY KEY (key);
+
+ALTER TABLE ONLY public.reconciliation_difference
+    ADD CONSTRAINT reconciliation_difference_pkey PRIMARY KEY (provider_account_id, day, currency, kind, source_id);
+
+ALTER TABLE ONLY public.reconciliation
+    ADD CONSTRAINT reconciliation_pkey PRIMARY KEY (provider_account_id, day, currency);
+
+ALTER TABLE ONLY public.reconciliation_turn
+    ADD CONSTRAINT reconciliation_turn_pkey PRIMARY KEY (provider_account_id);
 
 ALTER TABLE ONLY public.refresh_token
     ADD CONSTRAINT refresh_token_pkey PRIMARY KEY (id);
@@ -1789,7 +1968,15 @@ ALTER TABLE ONLY sandbox.transfer_return
 ALTER TABLE ONLY sandbox.transfer_return
     ADD CONSTRAINT transfer_return_transfer_id_key UNIQUE (transfer_id);
 
+CREATE INDEX alert_mailed ON public.alert USING btree (mailed_at DESC) WHERE (mailed_at IS NOT NULL);
+
+CREATE INDEX alert_open ON public.alert USING btree (id DESC) WHERE (closed_at IS NULL);
+
+CREATE INDEX alert_to_mail ON public.alert USING btree (id) WHERE ((closed_at IS NULL) AND (mailed_at IS NULL));
+
 CREATE INDEX application_by_freelancer ON public.application USING btree (freelancer_id, id DESC);
+
+CREATE INDEX balance_line_by_day ON public.balance_line USING btree (provider_account_id, day);
 
 CREATE INDEX booked_line_by_commit ON public.booked_line USING btree (commit_id);
 
@@ -1810,6 +1997,8 @@ CREATE INDEX contract_by_buyer ON public.contract USING btree (buyer_id, created
 CREATE INDEX contract_by_job ON public.contract USING btree (job_id);
 
 CREATE INDEX contract_by_seller ON public.contract USING btree (seller_id, created_at DESC, id DESC);
+
+CREATE INDEX contract_held_since ON public.contract USING btree (funded_at) WHERE ((settled_at IS NULL) AND (funded_at IS NOT NULL));
 
 CREATE UNIQUE INDEX contract_one_live_per_job ON public.contract USING btree (job_id) WHERE live;
 
@@ -1859,6 +2048,8 @@ CREATE UNIQUE INDEX payment_one_open_per_job ON public.payment USING btree (job_
 
 CREATE INDEX payment_parked ON public.payment USING btree (job_id) WHERE (state = 'parked'::text);
 
+CREATE INDEX payment_parked_since ON public.payment USING btree (captured_at) WHERE (state = 'parked'::text);
+
 CREATE UNIQUE INDEX payout_account_of_business ON public.payout_account USING btree (business_id, provider_account_id) WHERE (party_id IS NULL);
 
 CREATE UNIQUE INDEX payout_account_of_party ON public.payout_account USING btree (party_id, provider_account_id) WHERE (party_id IS NOT NULL);
@@ -1871,9 +2062,17 @@ CREATE INDEX payout_by_state ON public.payout USING btree (state, id DESC);
 
 CREATE INDEX payout_due ON public.payout USING btree (due_at) WHERE (due_at IS NOT NULL);
 
+CREATE INDEX payout_of_business_itself ON public.payout USING btree (business_id, id DESC) WHERE (party_id IS NULL);
+
+CREATE INDEX payout_round_due ON public.payout_round USING btree (due_at) WHERE (due_at IS NOT NULL);
+
 CREATE UNIQUE INDEX provider_event_money_once ON public.provider_event USING btree (provider, session_id, ((outcome = 'quarantined'::text))) WHERE took_money;
 
 CREATE INDEX provider_event_quarantined ON public.provider_event USING btree (received_at) WHERE (outcome = 'quarantined'::text);
+
+CREATE INDEX provider_event_waiting ON public.provider_event USING btree (session_id) WHERE ((outcome = 'parked'::text) AND (NOT took_money));
+
+CREATE INDEX reconciliation_difference_open ON public.reconciliation_difference USING btree (day) WHERE ((resolved_at IS NULL) AND (since = day) AND (cause <> 'timing'::text));
 
 CREATE INDEX refresh_token_by_session ON public.refresh_token USING btree (session_id);
 
@@ -1897,6 +2096,8 @@ CREATE INDEX transfer_by_credit ON public.transfer USING btree (credit, xid);
 
 CREATE INDEX transfer_by_debit ON public.transfer USING btree (debit, xid);
 
+CREATE INDEX transfer_by_recorded_at ON public.transfer USING brin (recorded_at) WITH (pages_per_range='32', autosummarize='on');
+
 CREATE INDEX transfer_by_xid ON public.transfer USING brin (xid) WITH (autosummarize='on');
 
 CREATE UNIQUE INDEX webhook_endpoint_one ON public.webhook_endpoint USING btree (business_id) WHERE (deleted_at IS NULL);
@@ -1919,7 +2120,11 @@ CREATE INDEX transfer_account_id_idx ON sandbox.transfer USING btree (account_id
 
 CREATE INDEX transfer_reference_idx ON sandbox.transfer USING btree (reference);
 
+CREATE TRIGGER balance_line_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.balance_line FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
+
 CREATE TRIGGER booked_line_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.booked_line FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_rewrite();
+
+CREATE TRIGGER business_clock_moved AFTER UPDATE ON public.business_clock FOR EACH ROW EXECUTE FUNCTION public.keep_clock_move();
 
 CREATE TRIGGER business_versioned BEFORE UPDATE ON public.business FOR EACH ROW EXECUTE FUNCTION public.count_version();
 
@@ -1943,6 +2148,9 @@ ALTER TABLE ONLY public.application
 
 ALTER TABLE ONLY public.application
     ADD CONSTRAINT application_job_fk FOREIGN KEY (job_id) REFERENCES public.job(id);
+
+ALTER TABLE ONLY public.balance_line
+    ADD CONSTRAINT balance_line_provider_fk FOREIGN KEY (provider_account_id) REFERENCES public.provider_account(id);
 
 ALTER TABLE ONLY public.chargeback
     ADD CONSTRAINT chargeback_contract_fk FOREIGN KEY (business_id, contract_id) REFERENCES public.contract(business_id, id);
@@ -2040,6 +2248,18 @@ ALTER TABLE ONLY public.payout
 ALTER TABLE ONLY public.payout
     ADD CONSTRAINT payout_party_fk FOREIGN KEY (business_id, party_id) REFERENCES public.party(business_id, id);
 
+ALTER TABLE ONLY public.payout_round
+    ADD CONSTRAINT payout_round_business_fk FOREIGN KEY (business_id) REFERENCES public.business(id);
+
+ALTER TABLE ONLY public.reconciliation_difference
+    ADD CONSTRAINT reconciliation_difference_fk FOREIGN KEY (provider_account_id, day, currency) REFERENCES public.reconciliation(provider_account_id, day, currency);
+
+ALTER TABLE ONLY public.reconciliation
+    ADD CONSTRAINT reconciliation_provider_fk FOREIGN KEY (provider_account_id) REFERENCES public.provider_account(id);
+
+ALTER TABLE ONLY public.reconciliation_turn
+    ADD CONSTRAINT reconciliation_turn_provider_fk FOREIGN KEY (provider_account_id) REFERENCES public.provider_account(id);
+
 ALTER TABLE ONLY public.refresh_token
     ADD CONSTRAINT refresh_token_session_fk FOREIGN KEY (session_id) REFERENCES public.session(id) ON DELETE CASCADE;
 
@@ -2092,6 +2312,8 @@ GRANT USAGE ON SCHEMA public TO earnest_app;
 
 GRANT USAGE ON SCHEMA sandbox TO earnest_app;
 
+GRANT SELECT,INSERT ON TABLE public.clock_move TO earnest_app;
+
 GRANT SELECT,UPDATE ON TABLE public.business_clock TO earnest_app;
 
 GRANT SELECT,INSERT ON TABLE public.booked_line TO earnest_app;
@@ -2134,11 +2356,15 @@ GRANT ALL ON FUNCTION public.record_attempts(told public.delivery_attempt[], ver
 REVOKE ALL ON FUNCTION public.take_endpoints(worker uuid, lease_seconds double precision, endpoints_max integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.take_endpoints(worker uuid, lease_seconds double precision, endpoints_max integer) TO earnest_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.alert TO earnest_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.api_client TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.application TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.balance TO earnest_app;
+
+GRANT SELECT,INSERT ON TABLE public.balance_line TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.business TO earnest_app;
 
@@ -2161,6 +2387,8 @@ GRANT USAGE ON SEQUENCE public.entry_key TO earnest_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.freelancer_profile TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.freelancer_skill TO earnest_app;
+
+GRANT SELECT ON TABLE public.hold TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.job_skill TO earnest_app;
 
@@ -2190,9 +2418,17 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.password_reset TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.payout_account TO earnest_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.payout_round TO earnest_app;
+
 GRANT SELECT ON TABLE public.provider_account TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.rate_limit TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.reconciliation TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.reconciliation_difference TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.reconciliation_turn TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.refresh_token TO earnest_app;
 
