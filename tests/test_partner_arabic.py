@@ -27,6 +27,7 @@ from partners import Broker
 
 SOURCES = (
     *("partner/*.py", "actions/brokerage.py", "actions/checkout.py", "domain/identity.py"),
+    *("actions/payout_accounts.py", "domain/withdrawing.py"),
     *("domain/partner.py", "domain/returning.py", "outbound/targets.py", "store/accounts.py"),
     *("web/guard.py", "web/idempotency.py", "web/shapes.py", "web/problems.py", "store/db.py"),
 )

@@ -40,6 +40,7 @@ from earnest.marketplace import (
 from earnest.partner import contracts as partner_contracts
 from earnest.partner import envelope, token, trail, webhook_history, webhooks
 from earnest.partner import money as partner_money
+from earnest.partner import payouts as partner_payouts
 from earnest.partner import users as partner_users
 from earnest.partner.tokens import PartnerTokens, jwks
 from earnest.providers.base import Provider
@@ -131,6 +132,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         profiles.freelancer_router,
         partner_contracts.router,
         partner_money.router,
+        partner_payouts.router,
         trail.router,
         webhook,
         token.connect_token,

@@ -58,16 +58,16 @@ async def onboard(
     return await keep_reply(core, once, render(link), core.sealer)
 
 
-async def look(core: Core, payee: Payee, country: str) -> bool:
+async def look(core: Core, payee: Payee, country: str | None) -> bool:
     """Whether the payee can be paid now, as the provider says; what it says is kept.
 
-    A provider that needs no onboarding makes the account on the spot. Raises ProviderUnavailable
-    and CountryRefused.
+    A provider that needs no onboarding makes the account on the spot, if we know in which
+    `country`. Raises ProviderUnavailable and CountryRefused.
     """
     async with core.pool.connection() as conn:
         standing = await payout_accounts.find(conn, payee, core.provider_account)
     if standing is None or standing.external_account is None:
-        if core.provider.needs_onboarding:
+        if core.provider.needs_onboarding or country is None:
             return False
         return (await _opened(core, payee, country)).is_payable
     try:

@@ -24,7 +24,6 @@ from earnest.domain.party import SYSTEM, Actor
 from earnest.domain.payout import Cause, Leg, Payout, PayoutState
 from earnest.domain.withdrawing import OnboardingFirst
 from earnest.errors import (
-    InvalidField,
     NotFound,
     ProviderError,
     ProviderPermanent,
@@ -60,12 +59,10 @@ class PayeeNotFound(NotFound):
     """User not found"""
 
 
-def country_of(currency: str) -> str:
+def country_of(currency: str) -> str | None:
     """Where people with this currency are, unless they say otherwise: ISO 4217 codes begin with
-    ISO 3166's. Raises InvalidField for a currency of several countries."""
-    if currency.startswith("X") or currency == "EUR":
-        raise InvalidField("country", "is required: ISO 3166-1 alpha-2, such as DE")
-    return currency[:2]
+    ISO 3166's. None for a currency of several countries."""
+    return None if currency.startswith("X") or currency == "EUR" else currency[:2]
 
 
 async def withdraw(

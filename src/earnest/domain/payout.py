@@ -28,6 +28,17 @@ class PayoutState(StrEnum):
     STUCK = "stuck"
 
 
+STATUS = {
+    PayoutState.PLANNED: "pending",
+    PayoutState.SENT: "pending",
+    PayoutState.UNKNOWN: "pending",
+    PayoutState.STUCK: "pending",
+    PayoutState.DONE: "paid",
+    PayoutState.FAILED: "failed",
+}
+"""What the owner of the money sees: pending, paid, or failed and back in the wallet."""
+
+
 class Leg(StrEnum):
     """Which call is next, or was last."""
 

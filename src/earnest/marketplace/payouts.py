@@ -21,7 +21,7 @@ from earnest.actions.payouts import PayoutNotFound
 from earnest.domain.business import MARKETPLACE
 from earnest.domain.money import CURRENCIES, parse_major, to_number
 from earnest.domain.party import Actor, Role
-from earnest.domain.payout import Cause, Leg, Payout, PayoutState
+from earnest.domain.payout import STATUS, Cause, Leg, Payout, PayoutState
 from earnest.domain.withdrawing import NotEnough, NotStuck, OnboardingFirst
 from earnest.ids import parse_public_id
 from earnest.marketplace.catalog import called
@@ -39,16 +39,6 @@ from earnest.web.wire import encode, instant
 
 _INR = CURRENCIES["INR"]
 MINOR_MAX = 10**15
-
-STATUS = {
-    PayoutState.PLANNED: "pending",
-    PayoutState.SENT: "pending",
-    PayoutState.UNKNOWN: "pending",
-    PayoutState.STUCK: "pending",
-    PayoutState.DONE: "paid",
-    PayoutState.FAILED: "failed",
-}
-"""What the owner of the money sees: pending, paid, or failed and back in the wallet."""
 
 
 class Withdrawal(msgspec.Struct):

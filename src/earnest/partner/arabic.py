@@ -84,6 +84,9 @@ SENTENCES = {
     "This contract is paid for: refund it instead.": "دُفع مبلغ هذا العقد: أعد المبلغ بدلًا من ذلك.",
     "This contract is already delivered.": "سبق تسليم هذا العقد.",
     "This contract is already received.": "سبق استلام هذا العقد.",
+    "The buyer's bank wants this money back: it stays where it is until that is decided.": (
+        "يطالب بنك المشتري باسترداد هذا المبلغ: يبقى في مكانه حتى يُبت في ذلك."
+    ),
     "This contract cannot be paid now.": "لا يمكن دفع مبلغ هذا العقد الآن.",
     "The contract has to be paid for first.": "يجب دفع مبلغ العقد أولًا.",
     "The seller has to approve this contract first.": "يجب أن يوافق البائع على هذا العقد أولًا.",
@@ -135,6 +138,28 @@ SENTENCES = {
     "must be a BIC of 8 or 11 characters, such as RJHISARI": (
         "يجب أن يكون رمز بنك من 8 أو 11 حرفًا ورقمًا، مثل RJHISARI"
     ),
+    # -- payouts
+    "Payout not found": "الدفعة غير موجودة",
+    "This user sells nothing and has nothing to be paid out.": (
+        "هذا المستخدم لا يبيع شيئًا وليس له مبلغ يُدفع."
+    ),
+    "The wallet does not hold that much.": "لا يوجد هذا المبلغ في المحفظة.",
+    "Before money can be paid out, its owner has to say where to: finish the onboarding.": (
+        "قبل دفع المبلغ يجب أن يحدد صاحبه الحساب الذي يُدفع إليه: أكمل التسجيل."
+    ),
+    "The payment provider does not pay out there.": "لا يدفع مزود خدمة الدفع في هذا البلد.",
+    "The payment provider does not know this payout account any more. Ask the operator.": (
+        "لم يعد مزود خدمة الدفع يعرف هذا الحساب. راجع مشغّل الخدمة."
+    ),
+    "The payment provider cannot be reached right now. Nothing was charged; try again.": (
+        "تعذر الوصول إلى مزود خدمة الدفع الآن. لم يُخصم شيء، أعد المحاولة."
+    ),
+    "must be one that the payment provider pays out in": (
+        "يجب أن يكون بلدًا يدفع فيه مزود خدمة الدفع"
+    ),
+    "must be ISO 3166-1 alpha-2, such as SA": "يجب أن يكون رمز بلد من حرفين، مثل SA",
+    "is required: this currency has several": "مطلوب: لهذه العملة أكثر من بلد",
+    "must be 24 hexadecimal digits": "يجب أن يتكون من 24 خانة ست عشرية",
     # -- webhooks
     "Webhook not found": "لا يوجد رابط إشعارات",
     "Delivery not found": "الإشعار غير موجود",

@@ -84,13 +84,18 @@ def known_of(sent: KycSent | None, field: str, today: date) -> Known:
     )
 
 
+def platform_ref(text: str, field: str) -> str:
+    """The reference of somebody, in its one spelling."""
+    if not _REF.fullmatch(text):
+        raise InvalidField(field, "must be USR_ and letters, digits or _")
+    return text
+
+
 def person(sent: Party, field: str) -> Person:
     """Who is meant by `sent`, which the body calls `field`."""
     ref = sent.platform_ref_id
     if ref is not None:
-        if not _REF.fullmatch(ref):
-            raise InvalidField(f"{field}.platformRefId", "must be USR_ and letters, digits or _")
-        return Person(field, ref, None, "", "")
+        return Person(field, platform_ref(ref, f"{field}.platformRefId"), None, "", "")
     for name, value in (
         ("phoneNumber", sent.phone_number),
         ("firstName", sent.first_name),

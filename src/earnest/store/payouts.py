@@ -7,7 +7,7 @@ import asyncpg
 import msgspec
 
 from earnest.domain.business import Business
-from earnest.domain.party import Actor
+from earnest.domain.party import Actor, Role
 from earnest.domain.payout import Payout
 from earnest.domain.withdrawing import Funds
 from earnest.ids import PublicId, key_of
@@ -44,7 +44,8 @@ SELECT
     b.id, b.name, b.currency, b.settings,
     p.id AS party_id, coalesce(w.amount_minor, 0), a.external_account,
     coalesce(a.is_payable, FALSE),
-    l.status, l.token_generation, k.request_hash, k.status, k.reply, business_now()
+    coalesce(l.status, c.status), coalesce(l.token_generation, c.token_generation),
+    k.request_hash, k.status, k.reply, business_now()
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN party AS p ON p.id = $1
 LEFT JOIN business AS b ON b.id = p.business_id
@@ -53,6 +54,7 @@ LEFT JOIN payout_account AS a ON a.party_id = p.id AND a.provider_account_id = $
 LEFT JOIN party AS who ON who.id = $4 AND who.public_id = $5
 LEFT JOIN login AS l ON l.party_id = who.id
 LEFT JOIN idempotency_key AS k ON k.scope = $6
+LEFT JOIN api_client AS c ON c.business_id = $7
 """
 
 # What a business is owed is summed: the rollup, and the tail beyond it.
@@ -70,10 +72,12 @@ SELECT
         AND t.xid >= (SELECT h.horizon_xid FROM ledger_horizon AS h)
     ), 0),
     a.external_account, coalesce(a.is_payable, FALSE),
-    NULL::text, NULL::integer, NULL::bytea, NULL::smallint, NULL::bytea, business_now()
+    c.status, c.token_generation, k.request_hash, k.status, k.reply, business_now()
 FROM business AS b
 LEFT JOIN payout_account AS a
     ON a.business_id = b.id AND a.party_id IS NULL AND a.provider_account_id = $3
+LEFT JOIN idempotency_key AS k ON k.scope = $4
+LEFT JOIN api_client AS c ON c.business_id = $5
 WHERE b.id = $1
 """
 
@@ -130,10 +134,14 @@ async def load_funds(
     once: Once | None = None,
 ) -> FoundFunds:
     """What `payee` can be paid: a wallet in `currency`, or what a business is owed."""
+    scope = once.scope if once else NO_SCOPE
+    client = caller.key if caller.role is Role.PARTNER else 0
     async with pool.connection() as conn:
         if payee.party is None:
             owed = pack(Kind.PARTNER_PAYABLE, currency, payee.business)
-            row = await conn.fetchrow(LOAD_OWED, payee.business, owed, provider_account)
+            row = await conn.fetchrow(
+                LOAD_OWED, payee.business, owed, provider_account, scope, client
+            )
         else:
             row = await conn.fetchrow(
                 LOAD_FUNDS,
@@ -142,7 +150,8 @@ async def load_funds(
                 provider_account,
                 caller.key,
                 caller.public_id,
-                once.scope if once else NO_SCOPE,
+                scope,
+                client,
             )
     assert row is not None
     business = business_from(row, 0) if row[0] is not None else None

@@ -90,9 +90,11 @@ TAGS = {
     "Refunds": "What partners asked to give back and an admin has to agree to.",
     "Alerts": "What an operator has to see: alerts, dead letters, money that is held too long.",
     "Reconciliation": "Each day's books against the payment provider's. For admins.",
+    "Payouts": "Money on its way out of wallets, as admins see it; those that are stuck.",
     "Partner tokens": "How a platform of its own signs in, and what verifies what we sign.",
     "Partner contracts": "For platforms of their own: contracts between their people.",
     "Partner money": "The buyer's checkout link, release, refund, and the proof of it all.",
+    "Partner payouts": "What a business and its sellers have, on its way to their banks.",
     "Partner webhooks": "Where a platform hears of its events, and what became of each.",
     "Sandbox": "Not in production: the mailbox, the clock, and the banks of the sandbox.",
     "Operating": "What those who run the server ask it.",
@@ -227,6 +229,10 @@ QUERY: Description = {
         "description": "Country code and number, 8 to 15 digits.",
         "required": True,
         "schema": {"type": "string", "pattern": r"^[1-9][0-9]{7,14}$"},
+    },
+    "platformRefId": {
+        "description": "Only those of this user.",
+        "schema": {"type": "string", "pattern": r"^USR_[A-Za-z0-9_]{1,60}$"},
     },
     "event": {"description": "Only those of this type.", "schema": {"type": "string"}},
     "contractId": {
