@@ -6,6 +6,7 @@ The marketplace's first, then partners': what was first is what most damages are
 from collections.abc import Awaitable, Callable
 
 from checkout_event import EXPIRED, opened, tell, told_of
+from closing import close_the_day
 from earnest.app import build_app
 from earnest.domain.delivery import RETRY_SECONDS
 from earnest.store.db import Pool
@@ -65,6 +66,7 @@ async def tell_the_story(cast: Cast) -> None:
     accepted(await cast.mallet.post(f"/api/freelancer/jobs/apply-job/{job}"), 201)
     await hear_of_it(cast)
     await trade(cast.app, cast.olga)
+    await close_the_day(cast)
 
 
 async def cancel_half_way(cast: Cast) -> None:

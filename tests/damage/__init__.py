@@ -3,6 +3,7 @@
 from damage.accounts import ACCOUNTS
 from damage.finds import RELEASED, STARTED, Damage, deal
 from damage.ledger import LEDGER
+from damage.lines import LINES
 from damage.partners import PARTNERS
 from damage.payments import HISTORIES_AND_PAYMENTS
 from damage.refunds import REFUNDS
@@ -17,6 +18,7 @@ DAMAGES = (
     *PARTNERS,
     *REFUNDS,
     *WEBHOOKS,
+    *LINES,
 )
 
 __all__ = ["DAMAGES", "RELEASED", "STARTED", "Damage", "deal"]

@@ -91,6 +91,8 @@ SELECT
     (SELECT count(*) FROM contract) AS contract,
     (SELECT count(*) FROM payment) AS payment,
     (SELECT count(*) FROM refund) AS refund,
+    (SELECT count(*) FROM booked_line) AS booked_line,
+    (SELECT count(*) FROM reconciliation) AS reconciliation,
     (SELECT count(*) FROM payout) AS payout,
     (SELECT count(*) FROM chargeback) AS chargeback,
     (SELECT count(*) FROM event) AS event,
