@@ -38,6 +38,7 @@ BEGIN
         cancel_reason_description = c.cancel_reason_description,
         refund_requested_at = c.refund_requested_at,
         unclaimed = c.unclaimed,
+        charged_back = c.charged_back,
         event_seq = seen_version + 1,
         event_head = digest
     WHERE c.id = wanted_id AND c.version = seen_version

@@ -8,13 +8,21 @@ from typing import Any
 from litestar import Litestar
 
 from balances import exact
-from earnest.actions import payouts
+from earnest.actions import chargebacks, payouts
+from earnest.domain import charging_back
+from earnest.store.commit import Commit
+from earnest.store.rows import payment_from
 from earnest.store.verify import check
 from life import accepted
 from web import Caller, caller
 
 FREELANCER = "/api/freelancer/wallet/withdraw"
 CLIENT = "/api/client/wallet/withdraw"
+
+LATEST = """
+SELECT p AS payment FROM payment AS p WHERE p.state = 'captured' ORDER BY p.id DESC LIMIT 1
+"""
+DISPUTE = "SELECT id FROM sandbox.dispute WHERE payment_id = '{}'"
 
 
 async def balance(of: Caller) -> Any:
@@ -58,3 +66,24 @@ async def sound(app: Litestar) -> None:
 async def fetch(app: Litestar, sql: str) -> list[tuple[Any, ...]]:
     async with app.state.pool.connection() as conn:
         return [tuple(row) for row in await conn.fetch(sql)]
+
+
+async def bank(app: Any, outcome: str) -> None:
+    """The buyer's bank opens a dispute about the last payment, or decides it; we hear of it."""
+    async with app.state.pool.connection() as conn:
+        payment = payment_from(await conn.fetchval(LATEST))
+    async with caller(app) as anybody:
+        answer = await anybody.post(
+            "/sandbox/disputes", json={"session": payment.session_id, "outcome": outcome}
+        )
+    assert answer.status_code == 200, answer.text
+    if outcome == "opened":
+        ((dispute,),) = await fetch(app, DISPUTE.format(payment.provider_payment_id))
+        core = app.state.core
+        async with app.state.pool.connection() as conn:
+            now = await conn.fetchval("SELECT business_now()")
+        notice = charging_back.notice(dispute, payment, now, await core.keys.ids())
+        assert await core.door.commit(Commit(notice))
+    else:
+        await later(app, 6 * 3600 + 1)
+    await chargebacks.look_up_due(app.state.core)

@@ -9,11 +9,14 @@ from checkout_event import EXPIRED, opened, tell, told_of
 from closing import close_the_day
 from earnest.app import build_app
 from earnest.domain.delivery import RETRY_SECONDS
+from earnest.errors import ProviderPermanent
 from earnest.store.db import Pool
+from hesitant import hesitant
 from hooked import WEBHOOKS, hooked, scripted
 from horizon import roll_up_everything
 from life import Life, accepted
 from partners import make_broker
+from paying_out import bank, seen, withdrawn, work
 from receiver import answering
 from trade import trade
 from web import Cast, gather_cast, make_settings
@@ -67,6 +70,8 @@ async def tell_the_story(cast: Cast) -> None:
     await hear_of_it(cast)
     await trade(cast.app, cast.olga)
     await close_the_day(cast)
+    await pay_out(cast)
+    await charge_back(cast)
 
 
 async def cancel_half_way(cast: Cast) -> None:
@@ -130,6 +135,39 @@ async def hear_of_it(cast: Cast) -> None:
         await hook.contract(title="Waiting")
         await hook.deliver()
     await broker.client.aclose()
+
+
+async def pay_out(cast: Cast) -> None:
+    """Withdrawals that arrive, that are refused, that a bank sends back, that wait, and one about
+    which an operator has to do something."""
+    await Life.at(cast, "released", rate=5000)
+    arrives = await withdrawn(cast.bob, 10)
+    await work(cast.app, turns=3)
+    hesitant(cast.app, "create_transfer", ProviderPermanent("This account may not be paid."))
+    await withdrawn(cast.bob, 20)
+    await work(cast.app, turns=1)
+    hesitant(cast.app, "create_payout", *[ProviderPermanent("There is no bank account.")] * 2)
+    await withdrawn(cast.bob, 30)
+    await work(cast.app, turns=3, seconds=0)
+    await withdrawn(cast.bob, 40)
+    await work(cast.app, turns=2, seconds=0)
+    hesitant(cast.app, "return_transfer", ProviderPermanent("It is gone."))
+    await work(cast.app, turns=1)
+    assert (await seen(cast.bob, arrives))["status"] == "paid"
+    await withdrawn(cast.bob, 50)
+
+
+async def charge_back(cast: Cast) -> None:
+    """Banks want money back: that is held, that is gone, that they give back again."""
+    for point, outcomes in (
+        ("paid", ("opened", "lost")),
+        ("requested", ("opened", "won")),
+        ("released", ("opened", "lost")),
+        ("released", ("opened",)),
+    ):
+        await Life.at(cast, point, rate=250)
+        for outcome in outcomes:
+            await bank(cast.app, outcome)
 
 
 async def everybody(dsn: str, do: Callable[[Cast], Awaitable[None]]) -> None:

@@ -20,6 +20,7 @@ from earnest.store.keys import Keys
 ROWS_WRITTEN = """
 SELECT relname, n_tup_ins, n_tup_upd, n_tup_hot_upd, n_tup_del
 FROM pg_stat_user_tables
+WHERE schemaname = 'public'
 ORDER BY relname
 """
 WRITTEN_BY = {

@@ -8,21 +8,14 @@ import pytest
 
 from deal import Deal
 from earnest.actions import chargebacks
-from earnest.domain import charging_back
 from earnest.errors import ProviderUnknown
-from earnest.store.commit import Commit
-from earnest.store.rows import payment_from
 from hesitant import hesitant
 from life import Life, accepted
 from partners import Broker
-from paying_out import FREELANCER, balance, fetch, later, sound, withdrawn
+from paying_out import FREELANCER, balance, bank, fetch, later, sound, withdrawn
 from refusals import only_for, refused
-from web import Cast, caller
+from web import Cast
 
-LATEST = """
-SELECT p AS payment FROM payment AS p WHERE p.state = 'captured' ORDER BY p.id DESC LIMIT 1
-"""
-DISPUTE = "SELECT id FROM sandbox.dispute"
 SUMS = """
 SELECT account_kind(side.account), sum(side.amount)::bigint
 FROM transfer AS t
@@ -34,27 +27,6 @@ GROUP BY 1 ORDER BY 1
 """
 CASH, LOSS = 3, 11
 FROZEN = "The buyer's bank wants this money back: it stays where it is until that is decided."
-
-
-async def bank(app: Any, outcome: str) -> None:
-    """The buyer's bank opens a dispute about the last payment, or decides it; we hear of it."""
-    async with app.state.pool.connection() as conn:
-        payment = payment_from(await conn.fetchval(LATEST))
-    async with caller(app) as anybody:
-        answer = await anybody.post(
-            "/sandbox/disputes", json={"session": payment.session_id, "outcome": outcome}
-        )
-    assert answer.status_code == 200, answer.text
-    if outcome == "opened":
-        ((dispute,),) = await fetch(app, DISPUTE)
-        core = app.state.core
-        async with app.state.pool.connection() as conn:
-            now = await conn.fetchval("SELECT business_now()")
-        notice = charging_back.notice(dispute, payment, now, await core.keys.ids())
-        assert await core.door.commit(Commit(notice))
-    else:
-        await later(app, 6 * 3600 + 1)
-    await chargebacks.look_up_due(app.state.core)
 
 
 async def sums(app: Any) -> dict[int, int]:

@@ -6,6 +6,7 @@ from damage.ledger import LEDGER
 from damage.lines import LINES
 from damage.partners import PARTNERS
 from damage.payments import HISTORIES_AND_PAYMENTS
+from damage.payouts import CHARGEBACKS, PAYOUTS
 from damage.refunds import REFUNDS
 from damage.trail import TRAIL
 from damage.webhooks import WEBHOOKS
@@ -17,6 +18,8 @@ DAMAGES = (
     *ACCOUNTS,
     *PARTNERS,
     *REFUNDS,
+    *PAYOUTS,
+    *CHARGEBACKS,
     *WEBHOOKS,
     *LINES,
 )
