@@ -174,7 +174,7 @@ async def test_it_counts_one_provider_payment_for_one_session_only(cast: Cast) -
     [
         "payment_intent.succeeded",
         "charge.refunded",
-        "charge.dispute.created",
+        "payout.created",
         "checkout.session.brand_new",
         "ping",
     ],
