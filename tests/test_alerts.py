@@ -9,7 +9,6 @@ from alerted import PATH, advance, kinds, letters_to, look, open_alerts, rows
 from checkout_event import opened, tell
 from deal import Deal
 from earnest.actions.accounts import create_admin
-from earnest.doctor import _of_database
 from earnest.errors import ProviderPermanent, ProviderTransient
 from earnest.store.verify import verify
 from earnest.worker.alerts import LETTER_PAUSE
@@ -328,18 +327,6 @@ async def test_it_is_counted(cast: Cast, broker: Broker) -> None:
     async with caller(cast.app) as prometheus:
         told = (await prometheus.get("/metrics")).text
     assert 'earnest_alerts_open{kind="refund_failed"} 1.0' in told
-
-
-async def test_a_checkup_finds_it(cast: Cast, broker: Broker) -> None:
-    settings = cast.app.state.settings
-
-    async def found() -> list[str]:
-        return [one.what for one in await _of_database(settings, 1) if one.name == "alerts"]
-
-    assert await found() == []
-    await failed_refund(broker)
-    await look(cast.app)
-    assert await found() == ["Alerts are open: 1 refund_failed."]
 
 
 async def test_an_unknown_alert_is_not_found(cast: Cast) -> None:

@@ -290,6 +290,21 @@ def test_it_sees_an_encoding_that_has_not_every_letter(tmp_path: Path, server: S
     assert found == {"encoding": "error", "migrations": "error"}
 
 
+async def test_it_finds_what_nobody_has_seen_to(tmp_path: Path, database: TestDatabase) -> None:
+    owner = await asyncpg.connect(database.owner_dsn)
+    await owner.execute(
+        "INSERT INTO alert (id, public_id, kind, subject, stage, detail, raised_at, closed_at,"
+        " closed_by) SELECT n, n::text, 'event_quarantined', 'event:' || n, 0, '', now(),"
+        " CASE WHEN n > 2 THEN now() END, CASE WHEN n > 2 THEN 'system:0' END"
+        " FROM generate_series(1, 4) AS n"
+    )
+    await owner.close()
+    found = await asyncio.to_thread(examined, tmp_path, database.app_dsn)
+    assert found == {"alerts": "warning"}
+    (told,) = diagnosis.of_alerts({"event_quarantined": 2})
+    assert told.what == "Alerts are open: 2 event_quarantined."
+
+
 @pytest.mark.parametrize(
     ("ahead_seconds", "severity"), [(0, None), (5, "warning"), (-5, "warning"), (100, "error")]
 )

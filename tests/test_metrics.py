@@ -11,6 +11,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from alerted import advance, look
 from checkout_event import opened, tell
 from conftest import TestDatabase
 from earnest.app import build_app
@@ -237,6 +238,10 @@ async def test_the_reference_describes_what_is_exported_and_nothing_else(cast: C
     life = await Life.at(cast, "requested")
     await life.release()
     cast.app.state.metrics.chore("send mail", failed=False)
+    await Life.at(cast, "ongoing")
+    await advance(cast.app, days=61)
+    assert await look(cast.app) == 1
+    cast.app.state.metrics.alert("hold_limit")
     exported = set()
     for family in (await scrape(cast)).families:
         labels = {name for sample in family.samples for name in sample.labels} - {"le"}
