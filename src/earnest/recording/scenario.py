@@ -8,10 +8,12 @@ all can happen. `recorder` keeps it, `make docs` writes it down, a test tells it
 from typing import Any
 
 from earnest.actions.core import Core
+from earnest.recording.alerts import AlertScenes
 from earnest.recording.banks import BankScenes
 from earnest.recording.brokerage import BrokerageScenes
 from earnest.recording.contracts import UNKNOWN_ID, ContractScenes
 from earnest.recording.partners import PartnerScenes
+from earnest.recording.payouts import PayoutScenes
 from earnest.recording.reconciliation import ReconciliationScenes
 from earnest.recording.recorder import Recorder
 from earnest.recording.refunds import RefundScenes
@@ -38,8 +40,10 @@ class Scenario:
         self._returning = RefundScenes(recorder, core)
         self._webhooks = WebhookScenes(recorder, core)
         self._brokerage = BrokerageScenes(recorder, core)
+        self._paying_out = PayoutScenes(recorder, core)
         self._banks = BankScenes(recorder, core)
         self._reconciling = ReconciliationScenes(recorder, core)
+        self._alerts = AlertScenes(recorder, core)
 
     async def tell(self) -> None:
         """All of it."""
@@ -58,10 +62,12 @@ class Scenario:
         await self._brokerage.tell()
         await self._returning.tell()
         await self._webhooks.tell()
+        await self._paying_out.tell()
         await self._banks.tell()
         await self._reconciling.tell()
         await self._refusals()
         await self._passwords()
+        await self._alerts.tell()
 
     # -- accounts -----------------------------------------------------------------------------
 
