@@ -228,10 +228,29 @@ async def test_it_sends_no_more_than_our_balance_has(shop: Shop) -> None:
         assert poor.value.key_is_spent
         assert await shop.provider.find_transfer(more) is None
         await earn(shop, 100)
+    with pytest.raises(ProviderKeyReused):
+        await shop.provider.create_transfer(msgspec.structs.replace(more, amount_minor=1))
     again = msgspec.structs.replace(more, idempotency_key="payout-2.2")
     second = await shop.provider.create_transfer(again)
     assert await shop.provider.find_transfer(more) == second != first
     assert await shop.paid_out() == (1, 2, 0, 0)
+
+
+async def test_it_never_sends_money_twice_that_many_want_at_once(shop: Shop) -> None:
+    """Five of eight find something in our balance, three of those five in the account's."""
+    await earn(shop)
+    bob = await payee(shop)
+    wanted = [{"reference": f"payout-{n}", "amount_minor": 240_000} for n in range(8)]
+    asked = (shop.provider.create_transfer(a_transfer(bob, **one)) for one in wanted)
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(one, ProviderTransfer) for one in answers) == 5
+    assert sum(isinstance(one, ProviderTransient) for one in answers) == 3
+    more = [{"reference": f"payout-{n}", "amount_minor": 400_000} for n in range(8)]
+    paying = (shop.provider.create_payout(a_payout(bob, **one)) for one in more)
+    outcomes = await asyncio.gather(*paying, return_exceptions=True)
+    assert sum(isinstance(one, ProviderPayout) for one in outcomes) == 3
+    assert sum(isinstance(one, ProviderTransient) for one in outcomes) == 5
+    assert await shop.paid_out() == (1, 5, 0, 3)
 
 
 async def test_it_counts_each_currency_for_itself(shop: Shop) -> None:

@@ -89,6 +89,23 @@ def test_the_command_line_is_above_the_environment() -> None:
             "EARNEST_WEBHOOK_ALLOW_PRIVATE: is for the sandbox",
         ),
         (
+            {
+                "EARNEST_ENV": "production",
+                "EARNEST_SECRET_KEY": KEY,
+                "EARNEST_SANDBOX_ONBOARDING": "true",
+            },
+            "EARNEST_SANDBOX_ONBOARDING: is for the sandbox provider",
+        ),
+        (
+            {
+                "EARNEST_PROVIDER": "stripe",
+                "EARNEST_STRIPE_SECRET_KEY": "sk_test_geheim",
+                "EARNEST_STRIPE_WEBHOOK_SECRET": "whsec_geheim",
+                "EARNEST_SANDBOX_ONBOARDING": "true",
+            },
+            "EARNEST_SANDBOX_ONBOARDING: is for the sandbox provider",
+        ),
+        (
             {"EARNEST_MIGRATE_DATABASE_URL": "postgresql://o@h/e"},
             "EARNEST_MIGRATE_DATABASE_URL: means nothing without",
         ),
