@@ -8,6 +8,8 @@ import stripe
 from stripe_client import captured, speaking_to
 from stripe_double import StripeDouble
 
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
 
 @pytest.fixture
 async def double() -> AsyncIterator[StripeDouble]:
