@@ -4,7 +4,8 @@
     world.path("/api/client/cancel-contract/{contract_id:str}")
 
 Alice and Bob have a contract whose release is requested, a released one that Alice reviewed, and
-a canceled one with reasons; Bob applied for another job of Alice's; a payment of hers waits.
+a canceled one with reasons; Bob applied for another job of Alice's; a payment of hers waits, and a
+payout of his.
 """
 
 import re
@@ -46,6 +47,8 @@ async def ids_of(life: Life, applied_for: Life) -> dict[str, str]:
         "payment_id": life.contract,
         "refund_id": life.contract,
         "alert_id": life.contract,
+        "payout_id": life.contract,
+        "date": "2026-05-01",
         "session_id": life.session,
         "id": (accepted(wallet)["data"] or {"_id": cast.bob.id})["_id"],
     }
@@ -84,7 +87,10 @@ class World(msgspec.Struct):
             201,
         )
         applied_for = await Life.begin(cast, rate=104)
-        return cls(cast, await ids_of(requested, applied_for), canceled.contract)
+        payout = await cast.bob.post("/api/freelancer/wallet/withdraw", json={"amount": 1})
+        ids = await ids_of(requested, applied_for)
+        ids["payout_id"] = accepted(payout, 202)["data"]["_id"]
+        return cls(cast, ids, canceled.contract)
 
     def path(self, template: str, **other: str) -> str:
         """A path of a route, with the ids of this world and `other` ones above them."""
