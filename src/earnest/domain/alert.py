@@ -22,7 +22,10 @@ EVIDENCE_DAYS = (3, 1)
 """Days before a dispute's evidence has to be in."""
 
 LATE_SECONDS = 15 * 60
-"""A provider has not done what we ask of it for as long as that."""
+LATE_ATTEMPTS = 6
+"""A provider has not done what we ask of it for as long as that, however often we asked: by the
+pauses in between (`earnest.actions.calls`) the sixth attempt is ten minutes after the first, so
+that what had waited for an admin before is not called late at its first attempt."""
 
 
 class AlertNotFound(NotFound):

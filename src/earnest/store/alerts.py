@@ -12,6 +12,7 @@ import msgspec
 from earnest.domain.alert import (
     EVIDENCE_DAYS,
     HOLD_DAYS,
+    LATE_ATTEMPTS,
     LATE_SECONDS,
     Alert,
     AlertKind,
@@ -75,13 +76,13 @@ FROM (
     SELECT
         'call_late', 'refund:' || r.public_id, 0, r.id, r.amount_minor, r.currency, r.last_error
     FROM refund AS r
-    WHERE r.due_at IS NOT NULL AND r.state <> 'done' AND r.attempts > 0 AND r.last_error <> ''
+    WHERE r.due_at IS NOT NULL AND r.state <> 'done' AND r.attempts >= $5 AND r.last_error <> ''
         AND r.created_at <= business_now() - make_interval(secs => $2)
     UNION ALL
     SELECT
         'call_late', 'payout:' || p.public_id, 0, p.id, p.amount_minor, p.currency, p.last_error
     FROM payout AS p
-    WHERE p.due_at IS NOT NULL AND p.attempts > 0 AND p.last_error <> ''
+    WHERE p.due_at IS NOT NULL AND p.attempts >= $5 AND p.last_error <> ''
         AND p.state IN ('planned', 'sent', 'unknown')
         AND p.created_at <= business_now() - make_interval(secs => $2)
     UNION ALL
@@ -263,7 +264,9 @@ async def raise_new(conn: asyncpg.Connection, ids: Ids) -> list[Alert]:
     Money that is held past a limit is told of by an event, too (`hold.limit`).
     """
     now: datetime = await conn.fetchval(NOW)
-    rows = await conn.fetch(FIND, list(EVIDENCE_DAYS), LATE_SECONDS, SYSTEM.name, FOUND_MAX)
+    rows = await conn.fetch(
+        FIND, list(EVIDENCE_DAYS), LATE_SECONDS, SYSTEM.name, FOUND_MAX, LATE_ATTEMPTS
+    )
     causes = [msgspec.convert(dict(row), Cause) for row in rows]
     causes += [_of_hold(hold) for hold in await holds.past_limits(conn, HOLD_DAYS, FOUND_MAX)]
     raised = []
