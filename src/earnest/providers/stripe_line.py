@@ -109,13 +109,6 @@ class StripeCaller:
             log.error("Stripe answered about the other mode, live or test, than that of our key")
             raise ProviderPermanent("This is not of the mode of our key.")
 
-    def _require_ours(self, livemode: bool, found: tuple[int, str], asked: tuple[int, str]) -> None:
-        """The same for what is of another amount, in minor units and currency, than was asked."""
-        self._require_mode(livemode)
-        if found != asked:
-            log.error("what Stripe has by our reference is of another amount")
-            raise ProviderPermanent("What Stripe has by this reference is of another amount.")
-
 
 @asynccontextmanager
 async def answered(*, remembered_is_final: bool = False) -> AsyncIterator[None]:

@@ -18,6 +18,7 @@ from earnest.errors import (
     ProviderError,
     ProviderKeyReused,
     ProviderPermanent,
+    ProviderUnknown,
 )
 from earnest.providers.base import (
     AccountRequest,
@@ -191,7 +192,7 @@ class StripePayouts(StripeCaller):
                 },
                 {"idempotency_key": f"{request.idempotency_key}.transfer"},
             )
-            return self._transfer(read(answer, _Transfer), request)
+            return self._ours(read(answer, _Transfer), request)
 
     async def find_transfer(self, request: TransferRequest) -> ProviderTransfer | None:
         """See `Provider.find_transfer`."""
@@ -204,7 +205,7 @@ class StripePayouts(StripeCaller):
             async for answer in page.auto_paging_iter():
                 found = read(answer, _Transfer)
                 if (found.metadata or {}).get("payoutId") == request.reference:
-                    return self._transfer(found, request)
+                    return self._ours(found, request)
         return None
 
     async def return_transfer(self, request: ReturnRequest) -> ProviderTransfer:
@@ -236,19 +237,31 @@ class StripePayouts(StripeCaller):
             raise ProviderPermanent("There is no such transfer.")
         async with answered():
             answer = await self._client.v1.transfers.retrieve_async(request.transfer_id)
-            return self._transfer(read(answer, _Transfer), request)
+            transfer = read(answer, _Transfer)
+            found = _transfer(transfer)
+        self._require_mode(transfer.livemode)
+        if (found.amount_minor, found.currency) != (request.amount_minor, request.currency):
+            raise ProviderPermanent("This transfer is of another amount.")
+        return found
 
-    def _transfer(
-        self, transfer: _Transfer, request: TransferRequest | ReturnRequest
-    ) -> ProviderTransfer:
-        """Raises ProviderPermanent if it is of another amount or mode."""
-        currency = transfer.currency.upper()
-        amount_minor = from_stripe(transfer.amount, currency)
-        self._require_ours(
-            transfer.livemode, (amount_minor, currency), (request.amount_minor, request.currency)
-        )
-        returned_minor = from_stripe(transfer.amount_reversed, currency)
-        return ProviderTransfer(transfer.id, amount_minor, currency, returned_minor)
+    def _ours(self, transfer: _Transfer, request: TransferRequest) -> ProviderTransfer:
+        """Raises ProviderUnknown if it is of another amount or mode."""
+        found = _transfer(transfer)
+        self._require_ours(transfer.livemode, found, request)
+        return found
+
+    def _require_ours(
+        self,
+        livemode: bool,
+        found: ProviderTransfer | ProviderPayout,
+        asked: TransferRequest | PayoutRequest,
+    ) -> None:
+        """Raise ProviderUnknown for what is of our reference and nothing else of ours. It is no
+        refusal: after one, the money would go back to the wallet, and here some may be gone."""
+        told = (found.amount_minor, found.currency)
+        if livemode is not self._livemode or told != (asked.amount_minor, asked.currency):
+            log.error("what Stripe has by a payout's reference is of another amount or mode")
+            raise ProviderUnknown("What Stripe has by this reference is of another amount or mode.")
 
     # -- payouts --------------------------------------------------------------------------------
 
@@ -291,18 +304,17 @@ class StripePayouts(StripeCaller):
         return None
 
     def _payout(self, payout: _Payout, request: PayoutRequest) -> ProviderPayout:
-        """Raises KeyError for a status that is none, ProviderPermanent as `_transfer` does."""
+        """Raises KeyError for a status that is none, ProviderUnknown as `_ours` does."""
         state = _STATES[payout.status]
         currency = payout.currency.upper()
         amount_minor = from_stripe(payout.amount, currency)
-        self._require_ours(
-            payout.livemode, (amount_minor, currency), (request.amount_minor, request.currency)
-        )
         failure = ""
         if state is ProviderPayoutState.FAILED:
             code = payout.failure_code or payout.status
             failure = code if _WORD.fullmatch(code) else payout.status
-        return ProviderPayout(payout.id, state, amount_minor, currency, failure)
+        found = ProviderPayout(payout.id, state, amount_minor, currency, failure)
+        self._require_ours(payout.livemode, found, request)
+        return found
 
 
 _STATES = {
@@ -312,6 +324,13 @@ _STATES = {
     "failed": ProviderPayoutState.FAILED,
     "canceled": ProviderPayoutState.FAILED,
 }
+
+
+def _transfer(transfer: _Transfer) -> ProviderTransfer:
+    currency = transfer.currency.upper()
+    amount_minor = from_stripe(transfer.amount, currency)
+    returned_minor = from_stripe(transfer.amount_reversed, currency)
+    return ProviderTransfer(transfer.id, amount_minor, currency, returned_minor)
 
 
 def _numbered(reference: str, attempt: int) -> str:
