@@ -152,7 +152,7 @@ async def test_it_is_for_those_whose_wallet_it_is(cast: Cast) -> None:
 
 async def test_the_same_key_is_the_same_withdrawal(cast: Cast) -> None:
     await Life.at(cast, "released")
-    ask = {"json": {"amount": 800}, "headers": {"Idempotency-Key": "rent"}}
+    ask: dict[str, Any] = {"json": {"amount": 800}, "headers": {"Idempotency-Key": "rent"}}
     first, second = [await cast.bob.post(FREELANCER, **ask) for _ in range(2)]
     assert first.content == second.content
     assert second.headers["Idempotent-Replayed"] == "true"
@@ -163,7 +163,7 @@ async def test_the_same_key_is_the_same_withdrawal(cast: Cast) -> None:
 
 async def test_fifty_with_one_key_are_one(cast: Cast) -> None:
     await Life.at(cast, "released")
-    ask = {"json": {"amount": 800}, "headers": {"Idempotency-Key": "rent"}}
+    ask: dict[str, Any] = {"json": {"amount": 800}, "headers": {"Idempotency-Key": "rent"}}
     answers = await asyncio.gather(*(cast.bob.post(FREELANCER, **ask) for _ in range(50)))
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.content for answer in answers}) == 1
