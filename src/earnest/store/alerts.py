@@ -57,7 +57,8 @@ FROM (
     WHERE p.state = 'stuck'
     UNION ALL
     SELECT
-        'chargeback_open', 'chargeback:' || c.public_id, 0, c.id, c.amount_minor, c.currency,
+        'chargeback_open', 'chargeback:' || c.public_id, 0, c.id,
+        nullif(c.amount_minor, 0), CASE WHEN c.amount_minor > 0 THEN c.currency END,
         concat_ws(
             ', ', nullif(c.reason, ''),
             'evidence until ' || to_char(c.evidence_due_at, 'YYYY-MM-DD"T"HH24:MI"Z"')
@@ -66,7 +67,8 @@ FROM (
     WHERE c.state IN ('warning', 'open') OR (c.state = 'noticed' AND c.attempts > 0)
     UNION ALL
     SELECT
-        'evidence_due', 'chargeback:' || c.public_id, s.days, c.id, c.amount_minor, c.currency,
+        'evidence_due', 'chargeback:' || c.public_id, s.days, c.id,
+        nullif(c.amount_minor, 0), CASE WHEN c.amount_minor > 0 THEN c.currency END,
         'until ' || to_char(c.evidence_due_at, 'YYYY-MM-DD"T"HH24:MI"Z"')
     FROM chargeback AS c
     CROSS JOIN unnest($1::integer[]) AS s (days)

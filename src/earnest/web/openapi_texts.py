@@ -91,6 +91,7 @@ TAGS = {
     "Alerts": "What an operator has to see: alerts, dead letters, money that is held too long.",
     "Reconciliation": "Each day's books against the payment provider's. For admins.",
     "Payouts": "Money on its way out of wallets, as admins see it; those that are stuck.",
+    "Chargebacks": "Payments that payers' banks want back, and what that costs. For admins.",
     "Partner tokens": "How a platform of its own signs in, and what verifies what we sign.",
     "Partner contracts": "For platforms of their own: contracts between their people.",
     "Partner money": "The buyer's checkout link, release, refund, and the proof of it all.",
