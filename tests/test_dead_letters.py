@@ -9,10 +9,12 @@ from deal import Deal
 from earnest.actions import refunds
 from earnest.errors import ProviderPermanent
 from earnest.store.verify import verify
-from life import Life, accepted
+from life import accepted
 from partners import Broker
+from paying_out import balance, work
 from refusals import only_for
 from reluctant import reluctant
+from test_withdraw_worker import stuck
 from web import Cast
 
 PATH = "/api/admin/dead-letters"
@@ -45,43 +47,16 @@ async def dead_refund(broker: Broker, said: str = "The card is gone.") -> Deal:
     return deal
 
 
-async def stuck_payout(cast: Cast) -> str:
-    """A withdrawal of Bob's that the provider refuses to give back: its id."""
-    life = await Life.at(cast, "released", rate=500)
-    account = f"acct_{life.contract}"
-    async with cast.app.state.pool.connection() as conn:
-        await conn.execute(
-            "INSERT INTO payout_account (id, public_id, business_id, party_id,"
-            " provider_account_id, country, external_account, is_payable, created_at, checked_at)"
-            " VALUES (nextval('object_key'), 'x', 1, $1, 1, 'IN', $2, TRUE, now(), now())",
-            cast.bob.actor.key,
-            account,
-        )
-        return str(
-            await conn.fetchval(
-                "INSERT INTO payout (id, public_id, business_id, party_id, provider_account_id,"
-                " external_account, cause, amount_minor, currency, created_at, version, commit_id,"
-                " updated_at, state, leg, attempts, calls, provider_transfer_id, last_error)"
-                " VALUES (nextval('object_key'), $3, 1, $1, 1, $2, 'asked', 12345, 'INR',"
-                " business_now(), 7, 1, business_now(), 'stuck', 'return', 3, 1, 'tr_1',"
-                " 'account_closed') RETURNING public_id",
-                cast.bob.actor.key,
-                account,
-                life.contract[:-1] + "0",
-            )
-        )
-
-
 async def test_it_lists_what_waits_for_an_admin(cast: Cast, broker: Broker) -> None:
     assert await letters(cast) == []
-    await dead_refund(broker)
+    payout = (await stuck(cast))["_id"]
     await advance(cast.app, seconds=5)
-    payout = await stuck_payout(cast)
-    stuck, failed = await letters(cast)
-    assert (stuck["_id"], stuck["kind"], stuck["status"]) == (payout, "payout", "stuck")
-    assert (stuck["amount"], stuck["currency"]) == (123.45, "INR")
-    assert (stuck["lastError"], stuck["retry"]) == (
-        "account_closed",
+    await dead_refund(broker)
+    failed, waiting = await letters(cast)
+    assert (waiting["_id"], waiting["kind"], waiting["status"]) == (payout, "payout", "stuck")
+    assert (waiting["amount"], waiting["currency"]) == (800, "INR")
+    assert (waiting["lastError"], waiting["retry"]) == (
+        "It was paid out already.",
         f"/api/admin/payouts/{payout}/retry",
     )
     assert (failed["kind"], failed["status"], failed["businessName"]) == (
@@ -92,9 +67,21 @@ async def test_it_lists_what_waits_for_an_admin(cast: Cast, broker: Broker) -> N
     assert (failed["amount"], failed["currency"]) == (1000, "SAR")
     assert failed["lastError"] == "The card is gone."
     assert failed["retry"] == f"/api/admin/refunds/{failed['_id']}/retry"
-    assert [one["_id"] for one in await letters(cast, page=2, limit=1)] == [failed["_id"]]
+    assert [one["_id"] for one in await letters(cast, page=2, limit=1)] == [payout]
     assert await look(cast.app) == 2
     assert sorted(await kinds(cast)) == ["payout_stuck", "refund_failed"]
+
+
+async def test_a_payout_is_tried_again_by_the_path_it_names(cast: Cast) -> None:
+    await stuck(cast)
+    assert await look(cast.app) == 1
+    (letter,) = await letters(cast)
+    accepted(await cast.olga.put(letter["retry"]))
+    assert await letters(cast) == []
+    assert await look(cast.app) == 0
+    assert await kinds(cast) == []
+    await work(cast.app)
+    assert await balance(cast.bob) == 10800
 
 
 async def test_it_is_tried_again_by_the_path_it_names(cast: Cast, broker: Broker) -> None:
