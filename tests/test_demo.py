@@ -111,7 +111,8 @@ def test_it_tells_who_is_who_and_where_the_money_is(demo: Demo) -> None:
     assert "funded 20,000.00 = Bob 7,200.00 + Alice 10,800.00 + fees 2,000.00" in text
     assert "[Completed, release Requested]" in text
     assert text.count("(the ledger agrees)") == 3
-    assert "Wallets: Alice 10,800.00, Bob 52,200.00" in text
+    assert "Wallets: Alice 10,800.00, Bob 32,200.00" in text
+    assert re.search(r"^  Bob withdrew 20,000\.00  \[paid\]  po_", text, re.MULTILINE)
 
 
 @needs_curl
@@ -133,6 +134,7 @@ def test_its_curl_lines_work_when_pasted(demo: Demo) -> None:
     assert told["ContractCheckoutStartedSuccessfully"]["checkout"]["url"].startswith(demo.url)
     assert told["ProofRetrievedSuccessfully"]["holds"] is True
     assert any(one["isSuccess"] for one in told[""]["logs"])
+    assert told["PayoutsRetrievedSuccessfully"]["totalCount"] >= 2
 
 
 def test_it_tells_of_a_partner_whose_receiver_verifies_webhooks(demo: Demo) -> None:
@@ -140,6 +142,8 @@ def test_it_tells_of_a_partner_whose_receiver_verifies_webhooks(demo: Demo) -> N
     assert re.search(r"^  CNT-\d{4}-\d{8}  A kitchen  \[escrow\]$", text, re.MULTILINE)
     assert "funded 1,143.75 = Omar 600.00 + Huda 0.00 + fees 84.00 + tax 2.25 + held 457.50" in text
     assert text.count("(its proof holds)") == 1
+    paid = re.findall(r"  paid out by the schedule: (.+)  \[(?:pending|paid)\]\n", text)
+    assert sorted(paid) == ["Demo Broker 69.00", "Omar 600.00"]
     heard = re.findall(r"^  webhook, verified: (\S+) +(CNT-\S+)", text, re.MULTILINE)
     assert [event for event, _ in heard if event != "contract.created"] == [
         "payment.completed",
@@ -208,7 +212,7 @@ def test_the_tutorial_works_when_pasted(demo: Demo) -> None:
     ]
     assert len(typed) >= 9
     output = paste(typed)
-    proof, wallet = _json_lines(output[-3])
+    proof, wallet = _json_lines(output[-4])
     figures = {name: proof[name] for name in ("funded", "fees", "toFreelancer", "held")}
     assert figures == {"funded": 999.5, "fees": 99.95, "toFreelancer": 899.55, "held": 0}
     assert proof["holds"] is True
@@ -280,7 +284,7 @@ def test_it_goes_on_with_a_story_that_was_interrupted(new_data_dir: Path) -> Non
     again, lines = _start(new_data_dir)
     _stop(again)
     assert "\n".join(lines).count("(the ledger agrees)") == 3
-    assert "Wallets: Alice 10,800.00, Bob 52,200.00" in "\n".join(lines)
+    assert "Wallets: Alice 10,800.00, Bob 32,200.00" in "\n".join(lines)
 
 
 def test_two_at_once_tell_one_story(new_data_dir: Path) -> None:

@@ -280,6 +280,8 @@ async def test_it_counts_pages_in_plain_digits(cast: Cast, pool: Pool) -> None:
                 assert answer.status_code == 400, f"{route.name} {name}={value}: {answer.text}"
                 assert problem(answer, 400)["field"] == name
             plain = await route.ask()
+            if plain.status_code == 404:
+                continue  # of a day that nobody has reconciled
             for absent in ("undefined", "null", ""):
                 answer = await route.ask(f"?{name}={absent}")
                 assert (answer.status_code, answer.text) == (200, plain.text), route.name

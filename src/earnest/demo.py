@@ -12,6 +12,7 @@ import asyncio
 import fcntl
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -35,6 +36,8 @@ OLGA = "olga@example.com"
 ALICE = "alice@example.com"
 BOB = "bob@example.com"
 LAST_TITLE = "Poster for a concert"
+WITHDRAW = "/api/freelancer/wallet/withdraw"
+PAID_SECONDS_MAX = 15
 
 
 def run(settings: Settings, *, host: str, port: int) -> None:
@@ -104,11 +107,13 @@ def _story(anybody: httpx.Client, url: str, receiver: Receiver) -> list[str]:
     if not any(_is_last_chapter(contract) for contract in contracts):
         _make_history(alice, bob, olga)
         contracts = _contracts(alice)
+    of_partner = partner_story(olga, anybody, url, receiver)  # meanwhile, Bob is paid
     return [
         *_cast(alice, bob, olga),
         *_chapters(alice, bob, olga, contracts),
+        *_withdrawals(bob),
         *_to_try(url, alice, bob, contracts),
-        *partner_story(olga, anybody, url, receiver),
+        *of_partner,
     ]
 
 
@@ -172,6 +177,7 @@ def _make_history(alice: Person, bob: Person, olga: Person) -> None:
     opinion = {"rating": 5, "description": "Three good drafts, and on time."}
     review = {"contractId": released, "freelancerId": bob.id, **opinion}
     tell(alice, "POST", f"/api/client/review/rate-freelancer/{alice.id}", review)
+    tell(bob, "POST", WITHDRAW, {"amount": 20_000})
 
     refunded = hire("Menu for a restaurant", 20_000)
     work(refunded, "Ongoing")
@@ -218,6 +224,20 @@ def _chapters(
     return [*lines, f"  Wallets: {', '.join(wallets)}"]
 
 
+def _withdrawals(bob: Person) -> list[str]:
+    """What Bob took out of his wallet, once the bank has it; not for ever."""
+    until = time.monotonic() + PAID_SECONDS_MAX
+    while True:
+        found = bob.send("GET", WITHDRAW)["data"]
+        if all(one["status"] != "pending" for one in found) or time.monotonic() > until:
+            return [
+                f"  Bob withdrew {money(one['amount'])}  [{one['status']}]"
+                f"  {one['providerPayoutId'] or ''}".rstrip()
+                for one in found
+            ]
+        time.sleep(0.2)
+
+
 def _balance(person: Person) -> Any:
     wallet = person.send("GET", f"/api/freelancer/wallet/earnings/{person.id}")["data"]
     return 0 if wallet is None else wallet["balance"]
@@ -248,6 +268,9 @@ def _to_try(url: str, alice: Person, bob: Person, contracts: list[dict[str, Any]
         token("OLGA", OLGA),
         f'  curl -s {url}/api/admin/escrow/balance -H "Authorization: Bearer $OLGA"',
         f'  curl -s {url}/api/admin/escrow/transactions -H "Authorization: Bearer $OLGA"',
+        "  # what Bob took out of his wallet, and what his bank says",
+        token("BOB", BOB),
+        f'  curl -s {url}{WITHDRAW} -H "Authorization: Bearer $BOB"',
     ]
     waiting = [one for one in contracts if one["releaseFundStatus"] == "Requested"]
     if waiting:

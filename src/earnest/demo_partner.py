@@ -1,8 +1,9 @@
 """The partner's chapter of the demo: Demo Broker, which escrows its customers' money by API.
 
-Huda buys, Omar sells; Olga made the broker. One contract is paid, and half of it released; one
-waits for its buyer. Invariant: what is there already is taken as it is, however far an earlier
-start had come, so that each step is made once; only secrets are made anew, for they are told once.
+Huda buys, Omar sells; Olga made the broker. One contract is paid, and half of it released and on
+its way to Omar's bank; one waits for its buyer. Invariant: what is there already is taken as it
+is, however far an earlier start had come, so that each step is made once; only secrets are made
+anew, for they are told once.
 """
 
 import time
@@ -18,6 +19,7 @@ BROKER = "Demo Broker"
 BUSINESSES = "/api/admin/businesses"
 CONTRACTS = "/apps/api/contracts"
 WEBHOOKS = "/apps/api/webhooks"
+PAYOUTS = "/apps/api/payouts"
 HUDA = {"phoneNumber": "966500000001", "firstName": "Huda", "lastName": "Salem"}
 OMAR = {"phoneNumber": "966500000002", "firstName": "Omar", "lastName": ""}
 DUE = "2036-06-01T00:00:00.000Z"
@@ -37,6 +39,7 @@ def partner_story(olga: Person, anybody: httpx.Client, url: str, receiver: Recei
         told = [
             *_told_of(broker, _half_released(broker, anybody)),
             *_told_of(broker, _contract(broker, TO_BE_PAID, "A website", WEBSITE)),
+            *_paid_daily(olga, broker),
         ]
         _await_deliveries(broker)
     return [
@@ -64,7 +67,7 @@ def _credentials(olga: Person) -> tuple[str, str, bool]:
     """Client id, secret, and whether Demo Broker is new."""
     found = [one for one in olga.send("GET", BUSINESSES)["data"] if one["name"] == BROKER]
     if not found:
-        wanted = {"name": BROKER, "currency": "SAR"}
+        wanted = {"name": BROKER, "currency": "SAR", "payoutSchedule": "manual"}
         made = olga.send("POST", BUSINESSES, wanted, key="story-broker")
         return made["clientId"], made["clientSecret"], True
     broker = f"{BUSINESSES}/{found[-1]['businessId']}"
@@ -160,6 +163,25 @@ def _half_released(broker: Person, anybody: httpx.Client) -> Any:
     return contract
 
 
+def _paid_daily(olga: Person, broker: Person) -> list[str]:
+    """Omar and the broker are paid by a schedule that Olga sets when there is something to pay."""
+    if not broker.send("GET", PAYOUTS)["data"]["totalCount"]:
+        found = olga.send("GET", BUSINESSES)["data"]
+        [business] = [one["businessId"] for one in found if one["clientId"] == broker.id]
+        olga.send("PATCH", f"{BUSINESSES}/{business}", {"payoutSchedule": "daily"})
+    until = time.monotonic() + DELIVERED_SECONDS_MAX
+    while True:
+        payouts = broker.send("GET", PAYOUTS)["data"]["payouts"]
+        if len(payouts) > 1 or time.monotonic() > until:
+            break
+        time.sleep(0.2)
+    return [
+        f"  paid out by the schedule: {'Omar' if one['platformRefId'] else BROKER}"
+        f" {money(one['amount'])}  [{one['status']}]"
+        for one in payouts
+    ]
+
+
 def _told_of(broker: Person, contract: Any) -> list[str]:
     lines = [f"  {contract['contractId']}  {contract['title']}  [{contract['status']}]"]
     if contract["checkout"] is not None:
@@ -221,6 +243,8 @@ def _to_try(url: str, client_id: str, secret: str) -> list[str]:
         "  # where all of it is, and what was sent to the receiver",
         f"  curl -s {contracts}/$NUMBER/proof {as_broker}",
         f"  curl -s {url}{WEBHOOKS}/logs {as_broker}",
+        "  # what was paid out to its sellers and to itself",
+        f"  curl -s {url}{PAYOUTS} {as_broker}",
     ]
 
 
