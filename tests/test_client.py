@@ -155,6 +155,27 @@ async def test_it_does_the_same_in_an_event_loop(
     assert cancelled.buyer_party == made.buyer_party
 
 
+async def test_it_pays_out(counter: Counter, escrow: AsyncEarnestClient) -> None:
+    made = await escrow.create_contract(**TERMS)
+    await pay(counter, made.checkout.token)
+    await escrow.release(made.contract_id)
+    omar = made.seller_party.platform_ref_id
+    page = await escrow.start_payout_onboarding("https://shop.example/paid", platform_ref_id=omar)
+    assert page.url.startswith(counter.url)
+    assert page.expires_at > datetime.now(UTC)
+    his = await escrow.pay_out(Decimal("999.99"), platform_ref_id=omar, idempotency_key="pay-1")
+    again = await escrow.pay_out(Decimal("999.99"), platform_ref_id=omar, idempotency_key="pay-1")
+    assert (his.status, his.amount, his.platform_ref_id) == ("pending", Decimal("999.99"), omar)
+    assert again == his
+    ours = await escrow.pay_out(115)
+    assert ours.platform_ref_id is None
+    assert await escrow.get_payout(his.id) == his
+    assert [one.id async for one in escrow.each_payout(page_size=1)] == [ours.id, his.id]
+    assert (await escrow.list_payouts(platform_ref_id=omar)).entries == [his]
+    with pytest.raises(NotAllowed, match="does not hold that much"):
+        await escrow.pay_out(1)
+
+
 async def test_it_introduces_users(escrow: AsyncEarnestClient) -> None:
     user = await escrow.create_user(phone_number="966500000009", first_name="Layla")
     assert user.kyc.url == user.kyc_url

@@ -1,7 +1,7 @@
 """The two **clients**: one for threads, one for event loops (asyncio or trio).
 
 They differ in how they wait, and in nothing else: what can be asked for is described once, in
-`contracts` and `webhooks`, and how in `conversation`.
+`contracts`, `payouts` and `webhooks`, and how in `conversation`.
 """
 
 import functools
@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import anyio
 import httpx
 
-from earnest_client import contracts, webhooks
+from earnest_client import contracts, payouts, webhooks
 from earnest_client.calls import Call, turned
 from earnest_client.conversation import Conversation, Desk, GetToken, Heard, Retries, Wait
 from earnest_client.pages import Entry, Page
@@ -155,6 +155,11 @@ class EarnestClient:
     create_user = _now(contracts.create_user)
     get_onboarding = _now(contracts.get_onboarding)
     get_keys = _now(contracts.get_keys)
+    start_payout_onboarding = _now(payouts.start_payout_onboarding)
+    pay_out = _now(payouts.pay_out)
+    list_payouts = _now(payouts.list_payouts)
+    each_payout = _each(payouts.list_payouts)
+    get_payout = _now(payouts.get_payout)
     save_webhook = _now(webhooks.save_webhook)
     get_webhook = _now(webhooks.get_webhook)
     regenerate_webhook_secret = _now(webhooks.regenerate_webhook_secret)
@@ -289,6 +294,11 @@ class AsyncEarnestClient:
     create_user = _soon(contracts.create_user)
     get_onboarding = _soon(contracts.get_onboarding)
     get_keys = _soon(contracts.get_keys)
+    start_payout_onboarding = _soon(payouts.start_payout_onboarding)
+    pay_out = _soon(payouts.pay_out)
+    list_payouts = _soon(payouts.list_payouts)
+    each_payout = _each_soon(payouts.list_payouts)
+    get_payout = _soon(payouts.get_payout)
     save_webhook = _soon(webhooks.save_webhook)
     get_webhook = _soon(webhooks.get_webhook)
     regenerate_webhook_secret = _soon(webhooks.regenerate_webhook_secret)

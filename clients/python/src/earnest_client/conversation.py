@@ -150,7 +150,7 @@ class Desk:
         )
 
     def _read(self, call: Call[Answer], answer: httpx.Response) -> Answer:
-        if answer.status_code != 200:
+        if answer.status_code not in (200, 202):
             raise error_of(answer, call.key)
         return call.read(answer.content)
 
