@@ -33,10 +33,18 @@ CREATE INDEX alert_open ON alert (id DESC) WHERE closed_at IS NULL;
 CREATE INDEX alert_to_mail ON alert (id) WHERE closed_at IS NULL AND mailed_at IS NULL;
 CREATE INDEX alert_mailed ON alert (mailed_at DESC) WHERE mailed_at IS NOT NULL;
 
--- What is held, by for how long it has been: a commit touches these only when money comes in and
--- when the last of it leaves.
-CREATE INDEX contract_held_since ON contract (funded_at)
-WHERE settled_at IS NULL AND funded_at IS NOT NULL;
+-- How far money that came in has been looked at, for each limit in days: what was held then has
+-- its alert, and what was not held any more never will be again.
+CREATE TABLE hold_watch (
+    days integer PRIMARY KEY,
+    seen_to timestamptz NOT NULL
+);
+
+-- By when it came in. Of a few pages, and no release or refund touches it: an ordinary index here,
+-- or one of what is still held, would make every settlement write an entry into each index of the
+-- contract.
+CREATE INDEX contract_funded_at ON contract
+USING brin (funded_at) WITH (pages_per_range = 16, autosummarize = on);
 CREATE INDEX payment_parked_since ON payment (captured_at) WHERE state = 'parked';
 
 -- Money that waits, and what might be done about it: nothing is done by itself. The amount of a
@@ -78,5 +86,5 @@ SELECT
 FROM payment AS p
 WHERE p.state = 'parked';
 
-GRANT SELECT, INSERT, UPDATE ON alert TO earnest_app;
+GRANT SELECT, INSERT, UPDATE ON alert, hold_watch TO earnest_app;
 GRANT SELECT ON hold TO earnest_app;

@@ -1247,6 +1247,11 @@ UNION ALL
    FROM public.payment p
   WHERE (p.state = 'parked'::text);
 
+CREATE TABLE public.hold_watch (
+    days integer NOT NULL,
+    seen_to timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.job_skill (
     job_id bigint NOT NULL,
     skill_id bigint NOT NULL,
@@ -1773,6 +1778,9 @@ ALTER TABLE ONLY public.freelancer_profile
 ALTER TABLE ONLY public.freelancer_skill
     ADD CONSTRAINT freelancer_skill_pkey PRIMARY KEY (party_id, skill_id);
 
+ALTER TABLE ONLY public.hold_watch
+    ADD CONSTRAINT hold_watch_pkey PRIMARY KEY (days);
+
 ALTER TABLE ONLY public.idempotency_key
     ADD CONSTRAINT idempotency_key_once PRIMARY KEY (scope);
 
@@ -1998,7 +2006,7 @@ CREATE INDEX contract_by_job ON public.contract USING btree (job_id);
 
 CREATE INDEX contract_by_seller ON public.contract USING btree (seller_id, created_at DESC, id DESC);
 
-CREATE INDEX contract_held_since ON public.contract USING btree (funded_at) WHERE ((settled_at IS NULL) AND (funded_at IS NOT NULL));
+CREATE INDEX contract_funded_at ON public.contract USING brin (funded_at) WITH (pages_per_range='16', autosummarize='on');
 
 CREATE UNIQUE INDEX contract_one_live_per_job ON public.contract USING btree (job_id) WHERE live;
 
@@ -2389,6 +2397,8 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.freelancer_profile TO earnest_app;
 GRANT SELECT,INSERT,DELETE ON TABLE public.freelancer_skill TO earnest_app;
 
 GRANT SELECT ON TABLE public.hold TO earnest_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.hold_watch TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.job_skill TO earnest_app;
 

@@ -270,7 +270,7 @@ async def raise_new(conn: asyncpg.Connection, ids: Ids) -> list[Alert]:
         FIND, list(EVIDENCE_DAYS), LATE_SECONDS, SYSTEM.name, FOUND_MAX, LATE_ATTEMPTS
     )
     causes = [msgspec.convert(dict(row), Cause) for row in rows]
-    causes += [_of_hold(hold) for hold in await holds.past_limits(conn, HOLD_DAYS, FOUND_MAX)]
+    causes += [_of_hold(hold) for hold in await holds.past_limits(conn, HOLD_DAYS, FOUND_MAX, now)]
     raised = []
     for cause in causes:
         key, public_id = ids.new_object(now)

@@ -1,54 +1,77 @@
 """**Holds**: money that waits in a contract or in suspense, by for how long it has waited.
 
-Read from view `hold`, whose parts have an index by time each, so that only what is old is looked
-at. Days are of 24 hours, in business time.
+Read from view `hold`. For each limit only what passed it since the last look is looked at (table
+`hold_watch`), so that it does not matter how many contracts ever were. Days are of 24 hours, in
+business time.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import msgspec
 
-from earnest.domain.alert import HOLD_DAYS, stage_of
+from earnest.domain.alert import stage_of
 from earnest.ids import PublicId
 from earnest.ledger import accounts
 from earnest.store.contracts import Page
 
-PAST_LIMITS = """
+SEEN_TO = "SELECT w.days, w.seen_to FROM hold_watch AS w WHERE w.days = ANY($1::integer[])"
+
+# The moments are parameters, so that the planner sees how little lies between them.
+PAST_LIMIT = """
 SELECT
     h.kind, h.id AS key, h.public_id, h.number, h.currency, h.tranches, h.amount_minor,
-    h.held_since, h.proposal, s.days AS stage,
+    h.held_since, h.proposal, $1::integer AS stage,
     floor(extract(EPOCH FROM business_now() - h.held_since) / 86400)::integer AS days
-FROM unnest($1::integer[]) AS s (days)
-CROSS JOIN LATERAL (
-    SELECT i.* FROM hold AS i
-    WHERE i.held_since <= business_now() - make_interval(hours => 24 * s.days)
-) AS h
-WHERE NOT EXISTS (
+FROM hold AS h
+WHERE h.held_since > $2 AND h.held_since <= $3 AND NOT EXISTS (
     SELECT FROM alert AS a
-    WHERE a.kind = 'hold_limit' AND a.stage = s.days
+    WHERE a.kind = 'hold_limit' AND a.stage = $1
     AND a.subject = format('%s:%s', h.kind, h.public_id)
 )
-ORDER BY h.held_since, s.days
-LIMIT $2
+ORDER BY h.held_since
+LIMIT $4
 """
 
-OLDER_THAN = """
+# A day is looked at again and again, for commits that took their time.
+SEEN = """
+INSERT INTO hold_watch (days, seen_to)
+VALUES ($1, $2::timestamptz - make_interval(hours => 24))
+ON CONFLICT (days) DO UPDATE SET seen_to = greatest(hold_watch.seen_to, excluded.seen_to)
+"""
+
+# The limit of one keeps the planner from anything but a look at each by its key.
+TOLD_OF = """
 SELECT
     h.kind, h.id AS key, h.public_id, h.number, h.currency, h.tranches, h.amount_minor,
     h.held_since, h.proposal, 0 AS stage,
     floor(extract(EPOCH FROM business_now() - h.held_since) / 86400)::integer AS days
-FROM hold AS h
-WHERE h.held_since <= business_now() - make_interval(hours => 24 * $1)
+FROM (
+    SELECT DISTINCT a.object_id, a.subject FROM alert AS a WHERE a.kind = 'hold_limit'
+) AS told
+CROSS JOIN LATERAL (
+    SELECT i.* FROM hold AS i
+    WHERE i.id = told.object_id AND told.subject = format('%s:%s', i.kind, i.public_id)
+    LIMIT 1
+) AS h
 ORDER BY h.held_since, h.id
-LIMIT $2 OFFSET $3
+LIMIT $1 OFFSET $2
 """
 
-COUNT_OLDER_THAN = """
-SELECT count(*) FROM hold AS h
-WHERE h.held_since <= business_now() - make_interval(hours => 24 * $1)
+COUNT_TOLD_OF = """
+SELECT count(*)
+FROM (
+    SELECT DISTINCT a.object_id, a.subject FROM alert AS a WHERE a.kind = 'hold_limit'
+) AS told
+CROSS JOIN LATERAL (
+    SELECT i.* FROM hold AS i
+    WHERE i.id = told.object_id AND told.subject = format('%s:%s', i.kind, i.public_id)
+    LIMIT 1
+) AS h
 """
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 BALANCES = "SELECT b.account, b.amount_minor FROM balance AS b WHERE b.account = ANY($1::bigint[])"
 
@@ -81,15 +104,30 @@ class Listed(msgspec.Struct, frozen=True):
     total: int
 
 
-async def past_limits(conn: asyncpg.Connection, days: Sequence[int], holds_max: int) -> list[Hold]:
-    """Holds past one of these limits about which there is no alert yet, once for each limit."""
-    return await _holds(conn, await conn.fetch(PAST_LIMITS, list(days), holds_max))
+async def past_limits(
+    conn: asyncpg.Connection, days: Sequence[int], holds_max: int, now: datetime
+) -> list[Hold]:
+    """Holds past one of these limits about which there is no alert yet, once for each limit.
+
+    Whoever asks raises the alerts in the same database transaction: what was looked at by `now`
+    is not looked at again.
+    """
+    seen_to = {row["days"]: row["seen_to"] for row in await conn.fetch(SEEN_TO, list(days))}
+    found: list[asyncpg.Record] = []
+    for stage in days:
+        until, room = now - timedelta(days=stage), holds_max - len(found)
+        since = seen_to.get(stage, _LONG_AGO)
+        past = await conn.fetch(PAST_LIMIT, stage, since, until, room)
+        found += past
+        if len(past) < room:
+            await conn.execute(SEEN, stage, until)
+    return sorted(await _holds(conn, found), key=lambda hold: (hold.held_since, hold.stage))
 
 
 async def too_long(conn: asyncpg.Connection, page: Page) -> Listed:
-    """Holds past the first limit, the oldest first."""
-    rows = await conn.fetch(OLDER_THAN, HOLD_DAYS[0], page.limit, page.offset)
-    return Listed(await _holds(conn, rows), await conn.fetchval(COUNT_OLDER_THAN, HOLD_DAYS[0]))
+    """Holds past the first limit, the oldest first: those that there was ever an alert about."""
+    rows = await conn.fetch(TOLD_OF, page.limit, page.offset)
+    return Listed(await _holds(conn, rows), await conn.fetchval(COUNT_TOLD_OF))
 
 
 async def _holds(conn: asyncpg.Connection, rows: Sequence[asyncpg.Record]) -> list[Hold]:
