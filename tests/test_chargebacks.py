@@ -26,6 +26,8 @@ WHERE account_kind(side.account) IN (3, 11)
 GROUP BY 1 ORDER BY 1
 """
 CASH, LOSS = 3, 11
+REFUND = "SELECT state, attempts, last_error FROM refund"
+WAITS = "The payer's bank wants this money back, and that is undecided."
 FROZEN = "The buyer's bank wants this money back: it stays where it is until that is decided."
 
 
@@ -157,6 +159,24 @@ async def test_a_partners_contract_is_in_dispute_until_then(broker: Broker, outc
     assert await deal.status() == ("escrow" if outcome == "won" else "refunded")
     if outcome == "won":
         assert (await deal.release()).status_code == 200
+    await sound(broker.app)
+
+
+async def test_a_refund_waits_for_the_bank_and_ends_when_it_has_given_the_money_back(
+    broker: Broker,
+) -> None:
+    deal = await Deal.at(broker, "paid")
+    assert (await deal.refund()).status_code == 200
+    await bank(broker.app, "opened")
+    assert await deal.settle() == 1
+    assert await fetch(broker.app, REFUND) == [("planned", 0, WAITS)]
+    assert await deal.status() == "refundInProgress"
+    await sound(broker.app)
+    await bank(broker.app, "lost")
+    assert await fetch(broker.app, REFUND) == [("declined", 0, WAITS)]
+    assert await deal.status() == "refunded"
+    assert await sums(broker.app) == {CASH: 0, LOSS: 0}
+    assert await deal.settle() == 0
     await sound(broker.app)
 
 

@@ -44,6 +44,7 @@ from earnest.store.refunds import FoundRefund
 
 log = logging.getLogger(__name__)
 
+BANK_SECONDS = 3_600
 PENDING_SECONDS_MAX = 3_600
 """How often a refund is looked up that a bank takes days for; events tell of it sooner."""
 
@@ -72,6 +73,9 @@ async def _send(core: Core, public_id: PublicId) -> None:
     if refund.state is RefundState.DONE:
         await _look_again(core, refund, payment, now)
         return
+    if found.contract is not None and found.contract.charged_back:
+        await _wait_for_the_bank(core, refund, payment, now)
+        return
     claimed = await _step(
         core,
         refund,
@@ -99,6 +103,31 @@ async def _send(core: Core, public_id: PublicId) -> None:
         await _fail(core, found, claimed, NOT_GIVEN_BACK, provider_refund_id=done.id)
     else:
         await _settle(core, public_id, done)
+
+
+async def _wait_for_the_bank(core: Core, refund: Refund, payment: Payment, now: datetime) -> None:
+    """The payer's bank wants this money back: nothing is asked for until that is decided, lest the
+    payer gets it twice. What an earlier call did is still found out."""
+    state = refund.state
+    if state is not RefundState.PLANNED:
+        try:
+            known = await core.provider.find_refund(_request(refund, payment))
+        except ProviderError:
+            state = RefundState.UNKNOWN
+        else:
+            if known is not None and known.state is ProviderRefundState.SUCCEEDED:
+                await _settle(core, refund.public_id, known)
+                return
+            state = RefundState.PLANNED if known is None else RefundState.UNKNOWN
+    await _step(
+        core,
+        refund,
+        "refund.delayed",
+        now,
+        state=state,
+        due_at=now + timedelta(seconds=BANK_SECONDS),
+        last_error="The payer's bank wants this money back, and that is undecided.",
+    )
 
 
 async def _ask(core: Core, refund: Refund, payment: Payment, before: RefundState) -> ProviderRefund:

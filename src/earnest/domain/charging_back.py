@@ -12,13 +12,14 @@ from datetime import datetime
 import msgspec
 
 from earnest.domain.audit import Event, canonical
-from earnest.domain.change import Change, audit_event, of_contract
+from earnest.domain.change import Change, audit_event, next_refund, of_contract
 from earnest.domain.chargeback import Chargeback, ChargebackState, Line
 from earnest.domain.contract import HOLDING, Agreement, Contract, Dispute, Money, Work, record
 from earnest.domain.movement import ChargebackCovered, ChargebackReturned, ChargedBack, Movement
 from earnest.domain.party import SYSTEM
 from earnest.domain.payment import Payment
 from earnest.domain.projection import step
+from earnest.domain.refund import Refund, RefundState
 from earnest.ids import Ids
 
 UNDECIDED = frozenset({ChargebackState.WARNING, ChargebackState.OPEN, ChargebackState.REVIEW})
@@ -53,6 +54,15 @@ class Exposure(msgspec.Struct, frozen=True):
     wallet_minor: int = 0
     seller_got_minor: int = 0
     others_open: bool = False
+    refunds: tuple[Refund, ...] = ()
+    """Those of the contract that are neither done nor declined."""
+
+    @property
+    def is_refunding(self) -> bool:
+        """Whether a refund may be happening at the provider now."""
+        return any(
+            refund.state in (RefundState.SENT, RefundState.UNKNOWN) for refund in self.refunds
+        )
 
 
 def notice(dispute_id: str, payment: Payment, now: datetime, ids: Ids) -> Change:
@@ -99,14 +109,14 @@ def learn(
     known = {line.id for line in chargeback.lines}
     fresh = [line for line in told.lines if line.id not in known and line.amount_minor]
     lines, movements = _book(chargeback, exposure, fresh)
-    covered: tuple[int, ...] = ()
-    happened: list[tuple[str, dict[str, object]]] = []
     contract = exposure.contract
-    after = contract
+    acted = _Acted(contract)
     if contract is not None:
-        after, happened, covered = _act(chargeback, told, exposure, contract, now)
-        movements += _coverings(contract, chargeback.provider_account, covered)
+        acted = _act(chargeback, told, exposure, contract, now)
+        movements += _coverings(contract, chargeback.provider_account, acted.covered)
+    after, happened, covered = acted.contract, list(acted.happened), acted.covered
     is_decided = told.state in _DECIDED
+    is_over = is_decided and not acted.leaves_something
     changes: dict[str, object] = {
         "contract": contract.key if contract is not None else None,
         "state": told.state,
@@ -115,7 +125,7 @@ def learn(
         "evidence_due_at": None if is_decided else told.evidence_due_at,
         "lines": (*chargeback.lines, *lines),
         "attempts": 0,
-        "due_at": None if is_decided else next_look_at,
+        "due_at": None if is_over else next_look_at,
         "last_error": "",
     }
     said = _said(told, lines, covered)
@@ -131,6 +141,7 @@ def learn(
         changed = msgspec.structs.replace(
             of_contract(after, events),
             chargeback=_next(chargeback, after.commit_id, now, **changes),
+            refund=_ended(acted.ends, after.commit_id, now),
         )
     return msgspec.structs.replace(changed, movements=tuple(movements))
 
@@ -197,39 +208,60 @@ def _charge(contract: Contract, index: int) -> int:
 # -- the contract -------------------------------------------------------------------------------
 
 
+class _Acted(msgspec.Struct, frozen=True):
+    """What becomes of the contract: itself, the events that tell of it, the tranches that cover the
+    loss, the refund that ends because of that, and whether something is left to be done later."""
+
+    contract: Contract | None
+    happened: tuple[tuple[str, dict[str, object]], ...] = ()
+    covered: tuple[int, ...] = ()
+    ends: Refund | None = None
+    leaves_something: bool = False
+
+
 def _act(
     chargeback: Chargeback, told: Dossier, exposure: Exposure, contract: Contract, now: datetime
-) -> tuple[Contract, list[tuple[str, dict[str, object]]], tuple[int, ...]]:
-    """The contract after this, what happened to it, and which tranches cover the loss."""
+) -> _Acted:
     about: dict[str, object] = {"chargeback": chargeback.public_id, "reason": told.reason}
     if told.state in UNDECIDED:
         if contract.charged_back or not contract.holding(*HOLDING):
-            return contract, [], ()
+            return _Acted(contract)
         after = msgspec.structs.replace(contract, charged_back=True)
-        return after, [("contract.disputed", about | {"by": "bank"} | step(contract, after))], ()
+        return _Acted(
+            after, (("contract.disputed", about | {"by": "bank"} | step(contract, after)),)
+        )
     if told.state is ChargebackState.LOST and told.amount_minor >= contract.charge_minor:
-        # What waits for a provider's refund may still go that way: that is for an operator.
-        covered = contract.holding(*_coverable(contract))
+        if exposure.is_refunding:
+            return _Acted(contract, leaves_something=True)
+        ends = exposure.refunds[0] if exposure.refunds else None
+        covered = _coverable(contract, ends)
         if covered:
-            after = _lost(contract, covered, exposure, now)
-            still = {"tranches": covered, "undecided": after.charged_back}
-            body = about | still | step(contract, after)
-            return after, [("contract.charged_back", body)], covered
+            more = len(exposure.refunds) > 1
+            still = contract.charged_back and (exposure.others_open or more)
+            after = _lost(contract, covered, now, charged_back=still)
+            body = about | {"tranches": covered, "undecided": still} | step(contract, after)
+            if ends is not None:
+                body["refund"] = ends.key
+            return _Acted(after, (("contract.charged_back", body),), covered, ends, more)
     if told.state in _DECIDED and contract.charged_back and not exposure.others_open:
         after = msgspec.structs.replace(contract, charged_back=False)
         body = about | {"outcome": told.state} | step(contract, after)
-        return after, [("chargeback.closed", body)], ()
-    return contract, [], ()
+        return _Acted(after, (("chargeback.closed", body),))
+    return _Acted(contract)
 
 
-def _coverable(contract: Contract) -> tuple[Money, ...]:
-    to_wallet = not contract.is_partners
-    held = (Money.HELD, Money.RELEASE_REQUESTED)
-    return (*held, Money.REFUND_PENDING) if to_wallet else held
+def _coverable(contract: Contract, ends: Refund | None) -> tuple[int, ...]:
+    """What is held, and what waits for a refund that can end: one to a wallet, or `ends`."""
+    held = set(contract.holding(Money.HELD, Money.RELEASE_REQUESTED))
+    if ends is not None:
+        held.update(part.tranche for part in ends.parts)
+    elif not contract.is_partners:
+        held.update(contract.holding(Money.REFUND_PENDING))
+    return tuple(sorted(held.intersection(contract.holding(*HOLDING))))
 
 
 def _lost(
-    contract: Contract, covered: tuple[int, ...], exposure: Exposure, now: datetime
+    contract: Contract, covered: tuple[int, ...], now: datetime, *, charged_back: bool
 ) -> Contract:
     """The buyer has their money from their bank, and the contract is over, unless it was done."""
     ends = contract.live and contract.work is not Work.COMPLETED
@@ -237,12 +269,18 @@ def _lost(
         contract,
         tranches=contract.with_tranches(covered, Money.REFUNDED),
         agreement=Agreement.TERMINATED if ends else contract.agreement,
-        charged_back=contract.charged_back and exposure.others_open,
+        charged_back=charged_back,
     )
     if not after.settled:
         return after
     resolved = Dispute.RESOLVED if after.dispute is Dispute.OPEN else after.dispute
     return msgspec.structs.replace(after, settled_at=now, dispute=resolved)
+
+
+def _ended(refund: Refund | None, commit_id: int, now: datetime) -> Refund | None:
+    if refund is None:
+        return None
+    return next_refund(refund, commit_id, now, state=RefundState.DECLINED, due_at=None)
 
 
 # -- what is told -------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ import msgspec
 
 from earnest.domain.chargeback import Chargeback
 from earnest.domain.charging_back import Exposure
+from earnest.domain.refund import Refund
 from earnest.ids import PublicId, key_of
 from earnest.ledger.accounts import wallet
 from earnest.store.contracts import Page
 from earnest.store.db import Pool
-from earnest.store.rows import contract_from, payment_from
+from earnest.store.rows import contract_from, payment_from, refund_from
 from earnest.store.rows_out import chargeback_from
 
 
@@ -68,6 +69,12 @@ SELECT
     ), 0)::bigint
 """
 
+WAITING_REFUNDS = """
+SELECT r AS refund FROM refund AS r
+WHERE r.contract_id = $1 AND r.state NOT IN ('done', 'declined', 'returned')
+ORDER BY r.id
+"""
+
 LIST = """
 SELECT b AS chargeback, s.name, c.number
 FROM chargeback AS b
@@ -99,12 +106,15 @@ async def load(pool: Pool, chargeback: PublicId) -> FoundChargeback:
         payment = payment_from(row[1])
         contract = contract_from(row[2], row[3]) if row[2] is not None else None
         wallet_minor = seller_got_minor = 0
+        waiting: list[Refund] = []
         if contract is not None:
             account = wallet(contract.currency, contract.seller)
             sellers = await conn.fetchrow(SELLERS, account, contract.key)
             assert sellers is not None
             wallet_minor, seller_got_minor = sellers
-    exposure = Exposure(payment, contract, wallet_minor, seller_got_minor, row[4])
+            rows = await conn.fetch(WAITING_REFUNDS, contract.key)
+            waiting = [refund_from(refund[0]) for refund in rows]
+    exposure = Exposure(payment, contract, wallet_minor, seller_got_minor, row[4], tuple(waiting))
     return FoundChargeback(chargeback_from(row[0]), exposure, row[5])
 
 

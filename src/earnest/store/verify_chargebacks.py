@@ -135,7 +135,8 @@ FROM contract AS c
 WHERE c.charged_back AND NOT EXISTS (
     SELECT FROM chargeback AS b
     INNER JOIN payment AS p ON p.id = b.payment_id
-    WHERE p.contract_id = c.id AND b.state IN ('noticed', 'warning', 'open', 'review')
+    WHERE p.contract_id = c.id
+    AND (b.state IN ('noticed', 'warning', 'open', 'review') OR b.due_at IS NOT NULL)
 )
 ORDER BY c.id
 LIMIT 1

@@ -19,7 +19,7 @@ LEFT JOIN (
     ('done', 'contract.refunded'), ('done', 'refund.repaid'), ('done', 'refund.hinted'),
     ('done', 'refund.confirmed'), ('done', 'refund.delayed'),
     ('failed', 'refund.failed'), ('returned', 'refund.failed'), ('returned', 'refund.returned'),
-    ('declined', 'refund.declined')
+    ('declined', 'refund.declined'), ('declined', 'contract.charged_back')
 ) AS by (state, type) ON by.state = r.state
 LEFT JOIN event AS e ON e.commit_id = r.commit_id AND e.type = by.type
 GROUP BY r.id
@@ -87,7 +87,8 @@ WITH told AS (
     SELECT (e.body::jsonb ->> 'refund')::bigint, e.commit_id, e.type, e.body::jsonb ->> 'approval'
     FROM event AS e
     WHERE e.contract_id IS NOT NULL AND e.type IN (
-        'refund.full-initiated', 'refund.partial-initiated', 'refund.declined', 'contract.refunded'
+        'refund.full-initiated', 'refund.partial-initiated', 'refund.declined',
+        'contract.refunded', 'contract.charged_back'
     ) AND e.body::jsonb ? 'refund'
 ),
 steps AS (
@@ -101,7 +102,8 @@ steps AS (
                 ELSE ARRAY['planned', 'sent', 'unknown']
             END
             WHEN bool_or(t.type = 'contract.refunded') THEN ARRAY['done']
-            WHEN bool_or(t.type = 'refund.declined') THEN ARRAY['declined']
+            WHEN bool_or(t.type IN ('refund.declined', 'contract.charged_back'))
+                THEN ARRAY['declined']
             WHEN count(*) FILTER (WHERE t.type = 'refund.failed')
                 > count(*) FILTER (WHERE t.type = 'refund.retried') THEN ARRAY['failed']
             WHEN bool_or(t.approval = 'admin') AND NOT bool_or(t.type = 'refund.approved')
