@@ -192,6 +192,11 @@ async def test_it_tells_of_a_chargeback_and_of_its_deadline(cast: Cast) -> None:
         await conn.execute("UPDATE chargeback SET state = 'review' WHERE id = $1", key)
     assert await look(cast.app) == 0
     assert await open_alerts(cast) == []
+    async with cast.app.state.pool.connection() as conn:
+        await conn.execute("UPDATE chargeback SET state = 'lost' WHERE id = $1", key)
+    assert [await look(cast.app) for _ in range(2)] == [1, 0]
+    (alert,) = await open_alerts(cast)
+    assert (alert["kind"], alert["amount"]) == ("chargeback_lost", 12000)
 
 
 async def test_it_tells_of_a_webhook_that_was_disabled(cast: Cast, broker: Broker) -> None:

@@ -39,6 +39,7 @@ class AlertKind(StrEnum):
     PAYOUT_STUCK = "payout_stuck"
     CHARGEBACK_OPEN = "chargeback_open"
     EVIDENCE_DUE = "evidence_due"
+    CHARGEBACK_LOST = "chargeback_lost"
     CALL_LATE = "call_late"
     WEBHOOK_DISABLED = "webhook_disabled"
     HOLD_LIMIT = "hold_limit"
@@ -52,6 +53,7 @@ WHAT: dict[AlertKind, str] = {
     AlertKind.PAYOUT_STUCK: "A payout is stuck",
     AlertKind.CHARGEBACK_OPEN: "A payer's bank wants a payment back",
     AlertKind.EVIDENCE_DUE: "The evidence of a dispute is due soon",
+    AlertKind.CHARGEBACK_LOST: "A dispute is lost",
     AlertKind.CALL_LATE: "The provider has not done for 15 minutes what it was asked",
     AlertKind.WEBHOOK_DISABLED: "A partner's webhook was disabled",
     AlertKind.HOLD_LIMIT: "Money is held for too long",
@@ -71,6 +73,8 @@ ADVICE: dict[AlertKind, str] = {
     " or accept the dispute there.",
     AlertKind.EVIDENCE_DUE: "Hand in evidence at the provider's dashboard: after the deadline the"
     " dispute is lost.",
+    AlertKind.CHARGEBACK_LOST: "What it cost is at GET /api/admin/chargebacks. Speak with the"
+    " seller about what was paid out already, then close this alert.",
     AlertKind.CALL_LATE: "It is asked again by itself. Look at the provider's status page and at"
     " the key in EARNEST_STRIPE_SECRET_KEY.",
     AlertKind.WEBHOOK_DISABLED: "Tell the partner: it is enabled by POST"

@@ -22,8 +22,8 @@ CREATE TABLE alert (
     CONSTRAINT alert_kind_known CHECK (
         kind IN (
             'event_quarantined', 'refund_failed', 'refund_returned', 'payout_stuck',
-            'chargeback_open', 'evidence_due', 'call_late', 'webhook_disabled', 'hold_limit',
-            'reconciliation'
+            'chargeback_open', 'evidence_due', 'chargeback_lost', 'call_late',
+            'webhook_disabled', 'hold_limit', 'reconciliation'
         )
     ),
     CONSTRAINT alert_amount_has_currency CHECK ((amount_minor IS NULL) = (currency IS NULL)),

@@ -1016,7 +1016,7 @@ CREATE TABLE public.alert (
     closed_by text,
     CONSTRAINT alert_amount_has_currency CHECK (((amount_minor IS NULL) = (currency IS NULL))),
     CONSTRAINT alert_closed_by_somebody CHECK (((closed_at IS NULL) = (closed_by IS NULL))),
-    CONSTRAINT alert_kind_known CHECK ((kind = ANY (ARRAY['event_quarantined'::text, 'refund_failed'::text, 'refund_returned'::text, 'payout_stuck'::text, 'chargeback_open'::text, 'evidence_due'::text, 'call_late'::text, 'webhook_disabled'::text, 'hold_limit'::text, 'reconciliation'::text])))
+    CONSTRAINT alert_kind_known CHECK ((kind = ANY (ARRAY['event_quarantined'::text, 'refund_failed'::text, 'refund_returned'::text, 'payout_stuck'::text, 'chargeback_open'::text, 'evidence_due'::text, 'chargeback_lost'::text, 'call_late'::text, 'webhook_disabled'::text, 'hold_limit'::text, 'reconciliation'::text])))
 );
 
 CREATE TABLE public.api_client (

@@ -76,6 +76,12 @@ FROM (
         AND c.evidence_due_at <= now() + make_interval(days => s.days)
     UNION ALL
     SELECT
+        'chargeback_lost', 'chargeback:' || c.public_id, 0, c.id,
+        nullif(c.amount_minor, 0), CASE WHEN c.amount_minor > 0 THEN c.currency END, c.reason
+    FROM chargeback AS c
+    WHERE c.state = 'lost'
+    UNION ALL
+    SELECT
         'call_late', 'refund:' || r.public_id, 0, r.id, r.amount_minor, r.currency, r.last_error
     FROM refund AS r
     WHERE r.due_at IS NOT NULL AND r.state <> 'done' AND r.attempts >= $5 AND r.last_error <> ''
@@ -123,7 +129,7 @@ ON CONFLICT ON CONSTRAINT alert_once DO UPDATE SET
     closed_by = NULL
 """
 
-# A quarantined event stays one: only an admin closes its alert.
+# A quarantined event stays one, and a lost dispute: only an admin closes their alerts.
 CLOSE_OVER = """
 UPDATE alert AS a SET closed_at = business_now(), closed_by = $1
 WHERE a.closed_at IS NULL AND CASE a.kind
