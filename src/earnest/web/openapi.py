@@ -141,7 +141,8 @@ def _in_path(one: Operation, examples: list[Example]) -> list[Description]:
     success = next((each for each in examples if each.status == one.status), None)
     found = []
     for name in one.in_path:
-        is_hex = name.lower().endswith("id") and name != "sessionId" and not one.form
+        is_id = name.lower().endswith("id") or name == "reference"
+        is_hex = is_id and name != "sessionId" and not one.form
         of = UUID if name == "businessId" else ID if is_hex else {"type": "string"}
         made = {"name": name, "in": "path", "required": True, "schema": of}
         if success is not None:
