@@ -10,7 +10,7 @@ import pytest
 from litestar import Litestar
 
 from conftest import TestDatabase
-from deal import Deal
+from deal import TERMS, Deal
 from dealing import books, row
 from earnest.settings import Settings
 from life import accepted
@@ -126,14 +126,22 @@ async def test_it_means_the_same_amount_as_stripe(
     await broker.client.aclose()
 
 
-async def test_it_asks_for_nothing_that_stripe_cannot_charge_exactly(
+async def test_it_offers_nothing_that_stripe_cannot_charge_exactly(
     stripe: StripeDouble, app: Litestar
 ) -> None:
-    """57.188 KWD with all charges: cards take fils by tens."""
+    """57.188 KWD with all charges: cards take fils by tens. Nor does it take dinars of Iraq."""
     broker = await make_broker(app, currency="KWD")
-    deal = await Deal.begin(broker, amount=50, Milestones=None)
-    for _ in range(2):
-        assert (await press_pay(deal)).status_code == 503
+    other = await make_broker(app, name="Baghdad Broker", currency="IQD")
+    for whose, total in ((broker, "57.188 KWD"), (other, "57.188 IQD")):
+        body = {**TERMS, "amount": 50, "Milestones": None}
+        answer = await whose.client.post("/apps/api/contracts", json=body)
+        assert answer.status_code == 400
+        (error,) = answer.json()["validationErrors"]
+        assert error["field"] == "amount"
+        assert f"makes a total of {total} with all fees" in str(error)
     assert stripe.requests == []
+    deal = await Deal.begin(broker, amount=80, Milestones=None)
+    assert (await press_pay(deal)).status_code == 303
+    await other.client.aclose()
     await sound(app)
     await broker.client.aclose()

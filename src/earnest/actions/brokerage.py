@@ -17,6 +17,7 @@ from earnest.domain import partner, returning, verbs
 from earnest.domain.business import Business
 from earnest.domain.change import Change
 from earnest.domain.contract import Contract, Money
+from earnest.domain.money import CURRENCIES, to_major
 from earnest.domain.partner import Draft
 from earnest.domain.party import Actor, Member
 from earnest.domain.refund import RefundKind
@@ -91,7 +92,10 @@ async def create(
         )
         new = (*new, sold) if is_new else new
         people[:] = (bought, sold)
-        return partner.create(wanted, found.business, bought, sold, new, actor, found.now, ids)
+        made = partner.create(wanted, found.business, bought, sold, new, actor, found.now, ids)
+        assert made.contract is not None
+        _require_payable(core, made.contract)
+        return made
 
     def render_after(found: FoundDraft, change: Change) -> Reply:
         assert change.contract is not None
@@ -119,6 +123,17 @@ async def create(
         async with core.pool.connection() as conn:
             await kyc.tell(conn, core.sealer, people[1].key, seller_told, "")
     return reply
+
+
+def _require_payable(core: Core, contract: Contract) -> None:
+    """Nobody is offered a contract that its buyer could not pay. Raises InvalidField."""
+    if not core.provider.can_collect(contract.charge_minor, contract.currency):
+        total = f"{to_major(contract.charge_minor, CURRENCIES[contract.currency])}"
+        raise InvalidField(
+            "amount",
+            f"makes a total of {total} {contract.currency} with all fees, which the payment"
+            " provider cannot charge",
+        )
 
 
 def _name(person: Person) -> Name:

@@ -275,6 +275,10 @@ class Provider(Protocol):
     """A payment provider. Every method raises ProviderTransient when nothing happened and a
     repetition may help, ProviderUnknown when it may have happened: look it up."""
 
+    def can_collect(self, amount_minor: int, currency: str) -> bool:
+        """Whether it can charge exactly this: some have no such currency, or no such fractions."""
+        ...
+
     async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
         """The session of `request.idempotency_key`, opened now unless it exists.
 

@@ -21,6 +21,7 @@ import asyncpg
 import httpx
 import msgspec
 
+from earnest.domain.money import CURRENCIES
 from earnest.errors import (
     Conflict,
     InvalidField,
@@ -102,6 +103,10 @@ class SandboxProvider(SandboxPayouts, SandboxBooks):
     async def close(self) -> None:
         """Close the connections to the webhook."""
         await self._http.aclose()
+
+    def can_collect(self, amount_minor: int, currency: str) -> bool:
+        """See `Provider.can_collect`: it takes everything."""
+        return amount_minor > 0 and currency in CURRENCIES
 
     async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
         """See `Provider.create_checkout`. `{CHECKOUT_SESSION_ID}` in success_url is replaced."""

@@ -77,6 +77,13 @@ class StripeProvider(StripePayouts, StripeBooks):
 
     # -- taking money in ------------------------------------------------------------------------
 
+    def can_collect(self, amount_minor: int, currency: str) -> bool:
+        """See `Provider.can_collect`. Its least amounts are not looked at: they change."""
+        try:
+            return to_stripe(amount_minor, currency) > 0
+        except ProviderPermanent:
+            return False
+
     async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
         """See `Provider.create_checkout`. `{CHECKOUT_SESSION_ID}` in success_url is replaced.
 

@@ -30,6 +30,9 @@ class _Poor(msgspec.Struct, frozen=True):
     async def find_refund(self, request: RefundRequest) -> ProviderRefund | None:
         return await self.behind.find_refund(request)
 
+    def can_collect(self, amount_minor: int, currency: str) -> bool:
+        return self.behind.can_collect(amount_minor, currency)
+
     async def create_checkout(self, request: CheckoutRequest) -> CheckoutSession:
         return await self.behind.create_checkout(request)
 
