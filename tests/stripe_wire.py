@@ -153,14 +153,15 @@ def _nested(form: str) -> Object:
 
 
 @functools.cache
-def _fields(known: type) -> dict[str, Any]:
+def fields_of(known: type) -> dict[str, Any]:
+    """The names and types of a TypedDict of the SDK's, its options apart."""
     # Two names of the options are unknown where the parameters are; options are not parameters.
     hints = typing.get_type_hints(known, localns={"StripeContext": object, "Mapping": Mapping})
     return {name: hint for name, hint in hints.items() if name not in _OPTIONS}
 
 
 def _typed(given: Object, known: type, inside: str) -> Object:
-    fields = _fields(known)
+    fields = fields_of(known)
     full = {name: f"{inside}[{name}]" if inside else name for name in (*given, *fields)}
     for name in given:
         if name not in fields:
@@ -179,7 +180,7 @@ def _typed(given: Object, known: type, inside: str) -> Object:
 
 
 def _value(given: Any, hint: Any, param: str) -> Any:
-    hints = list(_alternatives(hint))
+    hints = list(alternatives(hint))
     if isinstance(given, dict):
         return _inner(given, hints, param)
     literals = [word for each in hints for word in typing.get_args(each) if _is_literal(each)]
@@ -198,14 +199,15 @@ def _value(given: Any, hint: Any, param: str) -> Any:
     raise Refused(f"{param} cannot be {given!r}.", code=code, param=param)
 
 
-def _alternatives(hint: Any) -> Iterator[Any]:
+def alternatives(hint: Any) -> Iterator[Any]:
+    """Each type that a parameter may have."""
     if typing.get_origin(hint) in (typing.NotRequired, typing_extensions.NotRequired):
-        yield from _alternatives(typing.get_args(hint)[0])
+        yield from alternatives(typing.get_args(hint)[0])
     elif typing.get_origin(hint) not in (typing.Union, types.UnionType):
         yield hint
     else:
         for each in typing.get_args(hint):
-            yield from _alternatives(each)
+            yield from alternatives(each)
 
 
 def _is_literal(hint: Any) -> bool:
