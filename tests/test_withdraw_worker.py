@@ -66,7 +66,7 @@ async def test_it_takes_its_steps_and_tells_of_each(cast: Cast) -> None:
     await work(cast.app)
     assert provider.asked == [
         ("create_transfer", payout["_id"]),
-        ("create_payout", f"{payout['_id']}.payout"),
+        ("create_payout", payout["_id"]),
     ]
     assert await told(cast) == [
         "payout.requested",

@@ -228,7 +228,7 @@ async def _transfer(core: Core, payout: Payout, look_first: bool) -> ProviderTra
 
 async def _pay(core: Core, payout: Payout, look_first: bool) -> ProviderPayout:
     request = PayoutRequest(
-        idempotency_key=key_of_call(f"{payout.public_id}.payout", payout.calls),
+        idempotency_key=key_of_call(payout.public_id, payout.calls),
         reference=payout.public_id,
         account_id=payout.external_account,
         amount_minor=payout.amount_minor,
@@ -259,7 +259,7 @@ def _went(payout: Payout, paid: ProviderPayout, now: datetime, ids: Ids) -> Chan
 
 async def _return(core: Core, payout: Payout, look_first: bool) -> None:
     request = ReturnRequest(
-        idempotency_key=key_of_call(f"{payout.public_id}.return", payout.calls),
+        idempotency_key=key_of_call(payout.public_id, payout.calls),
         reference=payout.public_id,
         transfer_id=payout.provider_transfer_id or "",
         amount_minor=payout.amount_minor,

@@ -96,7 +96,9 @@ CROSS JOIN LATERAL (
         (2::bigint << 57) | (n.number::bigint << 47) | p.seller_id AS seller
 ) AS a
 WHERE x.movement IN ('charged_back', 'chargeback_returned', 'chargeback_covered')
-    AND (x.contract_id IS NOT DISTINCT FROM c.contract_id AND CASE x.movement
+    -- A payment may find its contract after its payer's bank took it back.
+    AND (coalesce(x.contract_id, c.contract_id) IS NOT DISTINCT FROM c.contract_id
+    AND CASE x.movement
         WHEN 'charged_back' THEN x.debit IN (a.loss, a.seller) AND x.credit = a.cash
         WHEN 'chargeback_returned' THEN x.credit IN (a.loss, a.seller) AND x.debit = a.cash
         ELSE x.debit >> 57 = 1 AND x.credit = a.loss
