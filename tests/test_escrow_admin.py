@@ -27,6 +27,8 @@ ESCROW_KEYS = {
     "freelancerEarning",
     "status",
     "transactionType",
+    "providerSessionId",
+    "providerPaymentId",
     "createdAt",
     "updatedAt",
     "__v",

@@ -13,7 +13,7 @@ from partners import Broker, make_broker
 RETRIEVED = "ProofRetrievedSuccessfully"
 KEYS = [
     *("contractId", "currency", "funded", "toSeller", "toBuyer", "fees", "tax", "held", "holds"),
-    "transfers",
+    *("transfers", "provider"),
 ]
 
 

@@ -228,7 +228,11 @@ async def test_it_parks_the_money_after(cast: Cast, what: str) -> None:
         "clientId",
         "createdAt",
         "capturedAt",
+        "providerSessionId",
+        "providerPaymentId",
     }
+    assert waiting["providerSessionId"] == life.session
+    assert waiting["providerPaymentId"]
     assert (waiting["amount"], waiting["currency"], waiting["status"], waiting["clientId"]) == (
         12000,
         "INR",

@@ -89,6 +89,8 @@ async def test_it_answers_with_the_escrow(cast: Cast) -> None:
         escrow = body["data"]
         assert len(escrow.pop("_id")) == 24
         assert escrow.pop("updatedAt") >= escrow.pop("createdAt")
+        assert escrow.pop("providerSessionId") == life.session
+        assert escrow.pop("providerPaymentId")
         assert escrow == {
             "clientId": cast.alice.id,
             "freelancerId": cast.bob.id,

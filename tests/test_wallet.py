@@ -24,7 +24,7 @@ WALLET_KEYS = {
     "createdAt",
     "updatedAt",
 }
-ENTRY_KEYS = {"_id", "amount", "description", "type", "date", "contractId"}
+ENTRY_KEYS = {"_id", "amount", "description", "type", "date", "contractId", "reference", "payoutId"}
 
 
 async def wallet(of: Caller) -> Any:

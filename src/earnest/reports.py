@@ -5,9 +5,10 @@ from typing import Any
 
 from earnest.domain.money import CURRENCIES, to_major
 from earnest.ledger.accounts import FLOORED, parse_name, unpack
-from earnest.store import books
+from earnest.store import books, provider_objects
 from earnest.store.books import Entry, TrialBalance
 from earnest.store.db import Pool
+from earnest.store.provider_objects import Behind
 
 ENTRIES_MAX = 10_000
 
@@ -57,21 +58,22 @@ async def statement(pool: Pool, name: str, held_currency: str) -> dict[str, Any]
     async with pool.connection() as conn:
         entries = await books.statement(conn, account, ENTRIES_MAX)
         balance_minor = await books.balance(conn, account)
+        behind = await provider_objects.behind(conn, entries)
     currency = unpack(account).currency
     return {
         "account": name,
         "currency": currency,
         "balance": _major(balance_minor, currency),
-        "entries": [_entry(entry, currency) for entry in entries],
+        "entries": [_entry(entry, currency, behind.get(entry.key, Behind())) for entry in entries],
     }
 
 
 def statement_lines(found: dict[str, Any]) -> list[str]:
     """The same as a table."""
-    wide = "{:<27} {:<16} {:<12} {:>18}"
+    wide = "{:<27} {:<19} {:<17} {:>18}  {}"
     lines = [
         f"{found['account']} ({found['currency']}), balance {found['balance']}",
-        wide.format("recorded", "movement", "contract", "amount"),
+        wide.format("recorded", "movement", "contract", "amount", "at the provider"),
     ]
     return lines + [
         wide.format(
@@ -79,12 +81,13 @@ def statement_lines(found: dict[str, Any]) -> list[str]:
             row["movement"],
             row["contract"] or "",
             ("" if row["direction"] == "credit" else "-") + row["amount"],
-        )
+            row["reference"] or "",
+        ).rstrip()
         for row in found["entries"]
     ]
 
 
-def _entry(entry: Entry, currency: str) -> dict[str, Any]:
+def _entry(entry: Entry, currency: str, behind: Behind) -> dict[str, Any]:
     return {
         "id": entry.key,
         "recorded_at": entry.recorded_at.isoformat(),
@@ -92,6 +95,8 @@ def _entry(entry: Entry, currency: str) -> dict[str, Any]:
         "contract": entry.contract_number,
         "direction": "credit" if entry.credit else "debit",
         "amount": _major(entry.amount_minor, currency),
+        "reference": behind.reference,
+        "payout": behind.payout,
     }
 
 

@@ -5,7 +5,7 @@ as it will be into the reply's bytes. All raise ContractNotFound, what the domai
 (`earnest.domain.verbs`), and what `earnest.actions.core.carry_out` raises.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import msgspec
@@ -18,11 +18,14 @@ from earnest.domain.contract import Contract
 from earnest.domain.party import Actor, Role
 from earnest.domain.projection import marketplace_status
 from earnest.errors import Forbidden, NotFound
-from earnest.ids import Ids, PublicId
+from earnest.ids import Ids, PublicId, key_of
+from earnest.store import provider_objects
 from earnest.store.contracts import Asked, Documented, Found
 from earnest.store.idempotency import Once, Reply
+from earnest.store.provider_objects import Captured
 
 Render = Callable[[Documented], Reply]
+RenderEscrow = Callable[[Documented, Captured | None], Reply]
 Decide = Callable[[Documented, Business, datetime, Ids], Change]
 
 
@@ -94,14 +97,14 @@ async def request_release(
 
 
 async def approve_release(
-    core: Core, actor: Actor, contract: PublicId, once: Once | None, render: Render
+    core: Core, actor: Actor, contract: PublicId, once: Once | None, render: RenderEscrow
 ) -> Reply:
     """An admin releases the funds (spec 3.1)."""
 
     def decide(found: Documented, business: Business, now: datetime, ids: Ids) -> Change:
         return verbs.approve_release(found.contract, business, actor, now, ids)
 
-    return await _carry_out(core, actor, contract, once, decide, render)
+    return await _settle(core, actor, contract, once, decide, render)
 
 
 async def refund(
@@ -112,7 +115,7 @@ async def refund(
     reason: str,
     description: str,
     once: Once | None,
-    render: Render,
+    render: RenderEscrow,
 ) -> Reply:
     """An admin refunds; a client asks for it, or gets it where the business says so (D6)."""
 
@@ -134,7 +137,34 @@ async def refund(
             by_policy=asking,
         )
 
-    return await _carry_out(core, actor, contract, once, decide, render)
+    return await _settle(core, actor, contract, once, decide, render)
+
+
+async def _settle(
+    core: Core,
+    actor: Actor,
+    contract: PublicId,
+    once: Once | None,
+    decide: Decide,
+    render: RenderEscrow,
+) -> Reply:
+    """As any other verb, with what paid for the contract in its reply."""
+    asked = Asked(contract, actor, once)
+    paid: Captured | None = None
+
+    async def load() -> Found:
+        nonlocal paid
+        found = await core.loads.contract(asked)
+        # Afterwards: whoever saw the money come sees the payment that brought it.
+        if found.documented is not None and found.stored is None:
+            key = key_of(contract)
+            async with core.pool.connection() as conn:
+                paid = (await provider_objects.captured(conn, [key])).get(key)
+        return found
+
+    return await _carry_out(
+        core, actor, contract, once, decide, lambda documented: render(documented, paid), load
+    )
 
 
 async def _carry_out(
@@ -144,6 +174,7 @@ async def _carry_out(
     once: Once | None,
     decide: Decide,
     render: Render,
+    load: Callable[[], Awaitable[Found]] | None = None,
 ) -> Reply:
     asked = Asked(contract, actor, once)
 
@@ -157,7 +188,12 @@ async def _carry_out(
         return render(with_contract(found.documented, change.contract))
 
     return await carry_out(
-        core, actor, once, lambda: core.loads.contract(asked), decide_found, render_after
+        core,
+        actor,
+        once,
+        load or (lambda: core.loads.contract(asked)),
+        decide_found,
+        render_after,
     )
 
 

@@ -28,6 +28,7 @@ from earnest.marketplace.shapes import (
     ReleaseStatus,
 )
 from earnest.store.contracts import Documented
+from earnest.store.provider_objects import Captured
 from earnest.web.shapes import Instant, Major
 from earnest.web.wire import encode, instant
 
@@ -130,7 +131,10 @@ class AllContracts(msgspec.Struct):
 
 
 class EscrowDocument(msgspec.Struct):
-    """What became of a contract's money; it keeps its amount for ever (D15)."""
+    """What became of a contract's money; it keeps its amount for ever (D15).
+
+    `providerSessionId` and `providerPaymentId` are the payment provider's ids of what paid for it.
+    """
 
     id: Id = msgspec.field(name="_id")
     clientId: Id | Person  # noqa: N815
@@ -142,6 +146,8 @@ class EscrowDocument(msgspec.Struct):
     freelancerEarning: Major  # noqa: N815
     status: EscrowStatus
     transactionType: Direction  # noqa: N815
+    providerSessionId: str | None  # noqa: N815
+    providerPaymentId: str | None  # noqa: N815
     createdAt: Instant  # noqa: N815
     updatedAt: Instant  # noqa: N815
     v: int = msgspec.field(name="__v", default=0)
@@ -270,23 +276,28 @@ def merged(document: ContractDocument, message: str | None = None) -> bytes:
 # -- escrow -----------------------------------------------------------------------------------
 
 
-def plain_escrow(documented: Documented) -> EscrowDocument:
+def plain_escrow(documented: Documented, paid: Captured | None) -> EscrowDocument:
     """The escrow of a funded contract, with ids as references."""
     return _escrow(
         documented,
+        paid,
         client=documented.buyer.public_id,
         contract=documented.contract.public_id,
     )
 
 
-def populated_escrow(documented: Documented) -> EscrowDocument:
+def populated_escrow(documented: Documented, paid: Captured | None) -> EscrowDocument:
     """With the client's name and the contract in it, for admins."""
     client = person(documented.buyer, with_email=True)
-    return _escrow(documented, client=client, contract=plain_contract(documented))
+    return _escrow(documented, paid, client=client, contract=plain_contract(documented))
 
 
 def _escrow(
-    documented: Documented, *, client: str | Person, contract: str | ContractDocument
+    documented: Documented,
+    paid: Captured | None,
+    *,
+    client: str | Person,
+    contract: str | ContractDocument,
 ) -> EscrowDocument:
     of = documented.contract
     assert of.funded_at is not None
@@ -307,6 +318,8 @@ def _escrow(
         freelancerEarning=to_number(earning, currency),
         status=status,
         transactionType="credit" if status == "funded" else "debit",
+        providerSessionId=paid.session_id if paid is not None else None,
+        providerPaymentId=paid.payment_id if paid is not None else None,
         createdAt=instant(of.funded_at),
         updatedAt=instant(of.settled_at or of.funded_at),
     )

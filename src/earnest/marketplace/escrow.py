@@ -30,7 +30,7 @@ from earnest.marketplace.documents import (
     populated_escrow,
 )
 from earnest.marketplace.shapes import Id
-from earnest.store import books, contracts, hiring
+from earnest.store import books, contracts, hiring, provider_objects
 from earnest.store.hiring import FoundPayment
 from earnest.store.idempotency import Reply
 from earnest.web.auth import actor, only, signed_in
@@ -66,7 +66,8 @@ class Escrows(msgspec.Struct):
 
 
 class ParkedPayment(msgspec.Struct):
-    """A payment that waits for its contract, or was refunded. `amount` in major units."""
+    """A payment that waits for its contract, or was refunded. `amount` in major units; the last two
+    are the payment provider's ids."""
 
     id: Id = msgspec.field(name="_id")
     amount: Major
@@ -75,6 +76,8 @@ class ParkedPayment(msgspec.Struct):
     clientId: Id  # noqa: N815
     createdAt: Instant  # noqa: N815
     capturedAt: Instant | None  # noqa: N815
+    providerSessionId: str | None  # noqa: N815
+    providerPaymentId: str | None  # noqa: N815
 
 
 class ParkedPayments(msgspec.Struct):
@@ -123,7 +126,8 @@ async def transactions(
     await signed_in(request)
     async with request.app.state.pool.connection() as conn:
         found = await contracts.of_business(conn, MARKETPLACE, wanted, funded=True)
-    shown = [populated_escrow(documented) for documented in found]
+        paid = await provider_objects.captured(conn, [one.contract.key for one in found])
+    shown = [populated_escrow(one, paid.get(one.contract.key)) for one in found]
     return Escrows(len(shown), shown)
 
 
@@ -143,8 +147,8 @@ async def release_fund(request: EarnestRequest, contract_id: FromPath[str]) -> R
             caller,
             parse_public_id(contract_id, "contractId"),
             await once(request, caller, moves_money=True),
-            lambda documented: Reply(
-                200, encode(Settled("Fund has been released", plain_escrow(documented)))
+            lambda documented, paid: Reply(
+                200, encode(Settled("Fund has been released", plain_escrow(documented, paid)))
             ),
         )
     )
@@ -179,8 +183,8 @@ async def refund_client(
             tidy(reasons.cancelReason or ""),
             tidy(reasons.cancelReasonDescription or ""),
             await once(request, caller, moves_money=True),
-            lambda documented: Reply(
-                200, encode(Settled("Refund has been processed", plain_escrow(documented)))
+            lambda documented, paid: Reply(
+                200, encode(Settled("Refund has been processed", plain_escrow(documented, paid)))
             ),
         )
     )
@@ -235,6 +239,8 @@ def _parked(payment: Payment, buyer: str) -> ParkedPayment:
         clientId=buyer,
         createdAt=instant(payment.created_at),
         capturedAt=instant(payment.captured_at) if payment.captured_at else None,
+        providerSessionId=payment.session_id,
+        providerPaymentId=payment.provider_payment_id,
     )
 
 

@@ -16,6 +16,7 @@ from earnest.store.accounts import require_active
 from earnest.store.contracts import Asked, Documented
 from earnest.web.auth import actor, only
 from earnest.web.guard import EarnestRequest
+from earnest.web.provider_objects import ProviderObject, provider_object
 from earnest.web.shapes import Instant, Major
 from earnest.web.wire import instant
 
@@ -34,7 +35,10 @@ class ProofLine(msgspec.Struct):
 
 
 class MoneyProof(msgspec.Struct):
-    """funded = toFreelancer + toClient + fees + tax + held, by the ledger; `holds` says so."""
+    """funded = toFreelancer + toClient + fees + tax + held, by the ledger; `holds` says so.
+
+    `provider`: what the payment provider has of this money, in the order in which it was begun.
+    """
 
     contractId: Id  # noqa: N815
     currency: str
@@ -46,6 +50,7 @@ class MoneyProof(msgspec.Struct):
     held: Major
     holds: bool
     transfers: list[ProofLine]
+    provider: list[ProviderObject]
 
 
 @get("/admin/escrow/proof/{contract_id:str}", access=only(Role.ADMIN), refuses=_REFUSES)
@@ -84,7 +89,7 @@ async def _proof_for(request: EarnestRequest, caller: Actor, contract_id: str) -
 async def _proof(request: EarnestRequest, documented: Documented) -> MoneyProof:
     contract = documented.contract
     async with request.app.state.pool.connection() as conn:
-        proof, moved = await books.proof_of(conn, contract)
+        proof, moved, objects = await books.proof_of(conn, contract)
     return MoneyProof(
         contractId=contract.public_id,
         currency=contract.currency,
@@ -105,6 +110,7 @@ async def _proof(request: EarnestRequest, documented: Documented) -> MoneyProof:
             )
             for one in moved
         ],
+        provider=[provider_object(one) for one in objects],
     )
 
 

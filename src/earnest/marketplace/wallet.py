@@ -14,8 +14,9 @@ from earnest.ids import PublicId, entry_id, key_of, parse_public_id
 from earnest.ledger.accounts import wallet
 from earnest.marketplace.documents import wallet_id
 from earnest.marketplace.shapes import ContractNumber, Direction, Id
-from earnest.store import accounts, books
+from earnest.store import accounts, books, provider_objects
 from earnest.store.books import Entry
+from earnest.store.provider_objects import Behind
 from earnest.web.auth import SIGNED_IN, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.shapes import Instant, Major
@@ -42,7 +43,10 @@ class WalletNotFound(NotFound):
 
 
 class WalletEntry(msgspec.Struct):
-    """One credit or debit; `amount` in major units, always positive."""
+    """One credit or debit; `amount` in major units, always positive. `reference` is the provider's
+    id of what is behind it: of a withdrawal the payout there (the transfer as long as there is no
+    payout, and where it came back), of a chargeback the dispute, of a payment that came back the
+    payment; null where nothing is. `payoutId` names the withdrawal, of `/wallet/withdraw`."""
 
     id: Id = msgspec.field(name="_id")
     amount: Major
@@ -50,6 +54,8 @@ class WalletEntry(msgspec.Struct):
     type: Direction
     date: Instant
     contractId: ContractNumber | None  # noqa: N815
+    reference: str | None
+    payoutId: Id | None  # noqa: N815
 
 
 class NamedEntry(WalletEntry):
@@ -101,6 +107,7 @@ async def earnings(request: EarnestRequest, user_id: FromPath[str]) -> WalletOrN
         account = wallet("INR", key_of(owner))
         opened_at = await books.opened_at(conn, account)
         entries = await books.statement(conn, account, ENTRIES_MAX)
+        behind = await provider_objects.behind(conn, entries)
         balance_minor = await books.balance(conn, account)
     if opened_at is None:
         return WalletOrNull(success=True, data=None)
@@ -110,7 +117,7 @@ async def earnings(request: EarnestRequest, user_id: FromPath[str]) -> WalletOrN
             id=wallet_id(owner),
             userId=owner,
             balance=to_number(balance_minor, _INR),
-            transactions=[WalletEntry(**_entry(entry)) for entry in entries],
+            transactions=[WalletEntry(**_entry(entry, behind)) for entry in entries],
             createdAt=instant(opened_at),
             updatedAt=instant(entries[0].recorded_at),
         ),
@@ -135,7 +142,8 @@ async def transactions(
         await _owner_or_admin(conn, caller, owner if known else None, WalletNotFound)
         assert owner is not None
         entries = await books.statement(conn, wallet("INR", key_of(owner)), ENTRIES_MAX)
-    shown = [NamedEntry(**_entry(entry), clientName=entry.buyer_name) for entry in entries]
+        behind = await provider_objects.behind(conn, entries)
+    shown = [NamedEntry(**_entry(entry, behind), clientName=entry.buyer_name) for entry in entries]
     return WalletEntries(success=True, count=len(shown), data=shown)
 
 
@@ -159,7 +167,8 @@ async def sales_report(request: EarnestRequest, user_id: FromPath[str]) -> Month
     )
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: Entry, behind: dict[int, Behind]) -> dict[str, Any]:
+    at_provider = behind.get(entry.key, Behind())
     is_partial = entry.movement == "refunded" and entry.credit and not entry.to_buyer
     description = DESCRIPTIONS.get((entry.movement, entry.credit), entry.movement)
     return {
@@ -169,6 +178,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "type": "credit" if entry.credit else "debit",
         "date": instant(entry.recorded_at),
         "contractId": entry.contract_number,
+        "reference": at_provider.reference,
+        "payoutId": at_provider.payout,
     }
 
 

@@ -20,6 +20,7 @@ from earnest.partner.envelope import Envelope, answer
 from earnest.partner.shapes import InvalidContractId
 from earnest.store import books, partners
 from earnest.web.idempotency import respond
+from earnest.web.provider_objects import ProviderObject, provider_object
 from earnest.web.shapes import PAGE_MAX, Instant, Major, page_number
 from earnest.web.wire import instant
 
@@ -103,6 +104,7 @@ class ProofShown(msgspec.Struct, rename="camel"):
     """funded = toSeller + toBuyer + fees + tax + held, by the ledger alone; `holds` says so.
 
     `tax` is what is owed to the state; the business's own tax is among what it gets, `fees` (E24).
+    `provider`: what the payment provider has of this money, in the order in which it was begun.
     """
 
     contract_id: Number
@@ -115,6 +117,7 @@ class ProofShown(msgspec.Struct, rename="camel"):
     held: Major
     holds: bool
     transfers: list[TransferShown]
+    provider: list[ProviderObject]
 
 
 @get("/{contract_id:str}/proof", access=PARTNER, refuses=(InvalidContractId, ContractNotFound))
@@ -125,7 +128,7 @@ async def show_proof(
     found, _ = await find(request, contract_id)
     contract = found.contract
     async with request.app.state.pool.connection() as conn:
-        proof, moved = await books.proof_of(conn, contract)
+        proof, moved, objects = await books.proof_of(conn, contract)
     told = ProofShown(
         contract_id=contract.number,
         currency=contract.currency,
@@ -146,6 +149,7 @@ async def show_proof(
             )
             for one in moved
         ],
+        provider=[provider_object(one) for one in objects],
     )
     return respond(answer(told, "ProofRetrievedSuccessfully"))
 

@@ -15,6 +15,8 @@ import msgspec
 from earnest.domain.contract import Contract
 from earnest.ledger.accounts import DEBIT_SIDE, FLOORED, Account, held, unpack
 from earnest.ledger.proof import Proof, prove
+from earnest.store import provider_objects
+from earnest.store.provider_objects import ProviderObject
 
 # One statement, so one snapshot: the rollup with its horizon, and the tail beyond it.
 BALANCE_OF_APPEND_ONLY = """
@@ -287,14 +289,18 @@ async def earned_by_month(conn: asyncpg.Connection, wallet: int) -> list[tuple[s
     return [(row["month"], row["total_minor"], row["transfers"]) for row in rows]
 
 
-async def proof_of(conn: asyncpg.Connection, contract: Contract) -> tuple[Proof, list[Moved]]:
-    """The money proof of a contract, and every transfer that touches what it holds, in order."""
+async def proof_of(
+    conn: asyncpg.Connection, contract: Contract
+) -> tuple[Proof, list[Moved], list[ProviderObject]]:
+    """The money proof of a contract, every transfer that touches what it holds, in order, and what
+    the provider has of its money, in order; all in one snapshot."""
     accounts = [
         held(contract.currency, contract.key, tranche) for tranche in range(len(contract.tranches))
     ]
     async with conn.transaction(isolation="repeatable_read", readonly=True):
         rows = await conn.fetch(OF_ACCOUNTS, accounts)
         held_minor: int = await conn.fetchval(BALANCE_OF_ACCOUNTS, accounts)
+        objects = await provider_objects.of_contract(conn, contract.key)
     moved = [Moved(*row) for row in rows]
     proof = prove(moved, buyer=contract.buyer, seller=contract.seller, held_minor=held_minor)
-    return proof, moved
+    return proof, moved, objects

@@ -224,6 +224,26 @@ class Transfer(Document, frozen=True):
     recorded_date: datetime
 
 
+class ProviderAccount(Document, frozen=True):
+    """At which payment provider; `livemode` is false in its test mode."""
+
+    provider: str
+    livemode: bool
+
+
+class ProviderObject(Document, frozen=True):
+    """What the payment provider has: `type` is checkout_session, payment, refund or chargeback,
+    `id` its own. `amount` is None until the provider was asked."""
+
+    type: str
+    id: str
+    account: ProviderAccount
+    amount: Decimal | None
+    currency: str
+    status: str
+    at: datetime
+
+
 class Proof(Document, frozen=True):
     """funded = to_seller + to_buyer + fees + tax + held, by the ledger alone; `holds` says so."""
 
@@ -237,6 +257,7 @@ class Proof(Document, frozen=True):
     held: Decimal
     holds: bool
     transfers: list[Transfer]
+    provider: list[ProviderObject] = []
 
 
 # -- users ------------------------------------------------------------------------------------
