@@ -33,6 +33,13 @@ SHOWN: dict[str, dict[str, str]] = {
     "GET /api/admin/businesses": NOTHING,
     "GET /api/admin/businesses/{business_id:str}": NOTHING,
     "GET /api/admin/refunds": NOTHING,
+    "GET /api/admin/alerts": NOTHING,
+    "GET /api/admin/chargebacks": NOTHING,
+    "GET /api/admin/dead-letters": NOTHING,
+    "GET /api/admin/holds": NOTHING,
+    "GET /api/admin/payouts": NOTHING,
+    "GET /api/admin/reconciliations": NOTHING,
+    "GET /api/admin/reconciliations/{date:str}": NOTHING,
     "GET /api/admin/escrow/balance": NOTHING,
     "GET /api/admin/escrow/total-revenue": NOTHING,
     "GET /api/admin/escrow/transactions": {"O": "Ar"},
@@ -46,6 +53,8 @@ SHOWN: dict[str, dict[str, str]] = {
     "GET /api/client/is-created/{job_id:str}/{client_id:str}": NOTHING,
     "GET /api/client/contract/is-created/{job_id:str}/{client_id:str}": NOTHING,
     "GET /api/client/contract/proof/{contract_id:str}": NOTHING,
+    "GET /api/client/wallet/withdraw": NOTHING,
+    "GET /api/client/wallet/withdraw/{payout_id:str}": NOTHING,
     "GET /api/client/job/get-jobs": {"AO": "A"},
     "GET /api/client/job/my-jobs/{client_id:str}": {"AO": "A"},
     "GET /api/client/job/job-details/{job_id:str}": {"AO": "A"},
@@ -62,6 +71,8 @@ SHOWN: dict[str, dict[str, str]] = {
     "GET /api/freelancer/wallet/earnings/{user_id:str}": NOTHING,
     "GET /api/freelancer/wallet/transactions/{id:str}": NOTHING,
     "GET /api/freelancer/wallet/user-sales-report/{user_id:str}": NOTHING,
+    "GET /api/freelancer/wallet/withdraw": NOTHING,
+    "GET /api/freelancer/wallet/withdraw/{payout_id:str}": NOTHING,
 }
 
 SECRETS = re.compile(
