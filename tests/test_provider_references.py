@@ -3,6 +3,8 @@
 Each id that is shown is compared with what the provider itself has.
 """
 
+import json
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from balances import exact
 from deal import Deal
 from earnest import reports
+from earnest.store import provider_objects
+from earnest.store.db import Pool
 from life import Life, accepted
 from partners import Broker
 from paying_out import bank, fetch, later, sound, withdrawn, work
@@ -19,6 +23,12 @@ from web import Caller, Cast
 KEYS = ["type", "id", "account", "amount", "currency", "status", "at"]
 SANDBOX = {"provider": "sandbox", "livemode": False}
 SESSION = "SELECT id, payment_id FROM sandbox.session ORDER BY created_at DESC LIMIT 1"
+CHARGED_BACK = """
+SELECT t.debit & ((1::bigint << 40) - 1), e.type
+FROM transfer AS t
+INNER JOIN event AS e ON e.id = t.commit_id
+WHERE t.movement = 'charged_back' AND account_kind(t.debit) = 2
+"""
 ESCROWS = ("/api/admin/escrow/transactions", "/api/admin/escrow/sales-report")
 
 
@@ -202,6 +212,22 @@ async def test_it_tells_nothing_of_other_contracts(broker: Broker, rival: Broker
     assert len(set.union(*ids)) == 6
 
 
+async def test_a_chargeback_that_stops_the_contract_as_well_is_named(broker: Broker) -> None:
+    """Its commit begins with an event of the contract: one half is still held."""
+    deal = await Deal.at(broker, "paid")
+    assert (await deal.release(milestone=0)).status_code == 200
+    await bank(broker.app, "opened")
+    assert await deal.status() == "dispute"
+    ((dispute,),) = await fetch(broker.app, "SELECT id FROM sandbox.dispute")
+    ((wallet, first),) = await fetch(broker.app, CHARGED_BACK)
+    assert first == "contract.disputed"
+    statement = await reports.statement(broker.app.state.pool, f"wallet:SAR:{wallet}", "SAR")
+    assert [(one["movement"], one["reference"]) for one in statement["entries"]] == [
+        ("charged_back", dispute),
+        ("released", None),
+    ]
+
+
 # -- the books --------------------------------------------------------------------------------
 
 
@@ -229,3 +255,32 @@ async def test_a_statement_says_what_each_entry_is_at_the_provider(
         ("funded", (await paid(cast.app))[1]),
     ]
     await sound(cast.app)
+
+
+def scans(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The nodes of a plan that read a table."""
+    if "Relation Name" in node:
+        yield node
+    for below in node.get("Plans", ()):
+        yield from scans(below)
+
+
+@pytest.mark.parametrize(
+    ("sql", "given"),
+    [
+        (provider_objects.OF_CONTRACT, 1),
+        (provider_objects.CAPTURED, [1]),
+        (provider_objects.ABOUT, [1]),
+        (provider_objects.NAMED, [1]),
+    ],
+    ids=["of a contract", "captured", "about", "named"],
+)
+async def test_nothing_is_found_by_walking_a_table(pool: Pool, sql: str, given: Any) -> None:
+    """With walking made as dear as can be, what is left of it had no index to go by."""
+    async with pool.connection() as conn, conn.transaction():
+        await conn.execute("SET LOCAL enable_seqscan = off")
+        plan = json.loads(await conn.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", given))[0]["Plan"]
+    found = list(scans(plan))
+    assert found
+    for node in found:
+        assert "Index Cond" in node or "Recheck Cond" in node, node["Relation Name"]
