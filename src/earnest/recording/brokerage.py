@@ -96,6 +96,7 @@ class BrokerageScenes:
         await self.ask("broker", of, "Full, and an amount", status=400, path=path, body=more)
         await refunds.send_due(self._core)
         await self.ask("broker", "partnerShow", "Refunded", path=path)
+        await self.ask("broker", "partnerShowProof", "With its refunds", path=path)
 
     async def _disputed(self) -> None:
         made = await self._paid()

@@ -39,9 +39,10 @@ class PayoutScenes:
     """Told by the scenario, after contracts were released and refunded. `core` is the server's: no
     worker runs beside it, so what the worker would do is done here."""
 
-    def __init__(self, recorder: Recorder, core: Core) -> None:
+    def __init__(self, recorder: Recorder, core: Core, ids: dict[str, str]) -> None:
         self.ask = recorder.ask
         self._core = core
+        self._ids = ids
 
     async def tell(self) -> None:
         """By hand, all of it; schedules need no requests."""
@@ -76,6 +77,8 @@ class PayoutScenes:
         await self.ask("olga", "retryPayout", "It is under way", status=400, path=at)
         await payouts.send_due(self._core)
         await self.ask("bob", "freelancerWithdrawal", "Back in the wallet", path=at)
+        own = {"userId": self._ids["bob"]}
+        await self.ask("bob", "earnings", "With two withdrawals, one of which came back", path=own)
 
     async def _broker(self) -> None:
         omar = (await self.ask("broker", "partnerCreateUser", body=OMAR))["data"]["platformRefId"]

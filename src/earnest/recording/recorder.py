@@ -148,6 +148,9 @@ class Stable:
             lambda found: f"USR_20260501090000_{self._number('USR', found[0]) + 1000}", text
         )
         text = _SESSION.sub(lambda found: f"cs_sandbox_{self._number('cs', found[0])}", text)
+        text = _AT_PROVIDER.sub(
+            lambda found: f"{found[1]}_sandbox_{self._number(found[1], found[0])}", text
+        )
         return _ACCOUNT.sub(
             lambda found: f"{found[1]}{self._number(found[1], found[2])}{found[3]}", text
         )
@@ -171,12 +174,12 @@ _NUMBER = re.compile(r"\bCON[0-9]{8}\b")
 _PARTNERS_NUMBER = re.compile(r"\bCNT-[0-9]{4}-[0-9]{8}\b")
 _REFERENCE = re.compile(r"\bUSR_[0-9]{14}_[0-9]{4}\b")
 _SESSION = re.compile(r"\bcs_[A-Za-z0-9_-]+")
+_AT_PROVIDER = re.compile(r"\b(pi|re|du|tr|po)_test_[\w-]{32}(?![\w-])")
 _ACCOUNT = re.compile(r"\A([a-z_]+:(?:[A-Z]{3}:)?)([0-9]+)((?::[0-9]+)?)\Z")
 _FIXED = (
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+"), "header.claims.signature"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "token-of-the-link"),
     (re.compile(r"(?:\A|(?<=token=))A[Qg][\w-]{48}(?![\w-])"), "token-of-the-page"),
-    (re.compile(r"\b(pi|du|tr|po)_test_[\w-]{32}(?![\w-])"), r"\1_sandbox_1"),
     (re.compile(r"(?<=/sandbox/onboarding/)[\w-]{43}\Z"), "token-of-the-page"),
     (re.compile(r"\bes_[\w-]{43}"), "es_shown-once"),
     (re.compile(r"\bec_[0-9a-z]{24}\b"), "ec_demobroker"),

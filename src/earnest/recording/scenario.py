@@ -40,7 +40,7 @@ class Scenario:
         self._returning = RefundScenes(recorder, core)
         self._webhooks = WebhookScenes(recorder, core)
         self._brokerage = BrokerageScenes(recorder, core)
-        self._paying_out = PayoutScenes(recorder, core)
+        self._paying_out = PayoutScenes(recorder, core, self._ids)
         self._banks = BankScenes(recorder, core)
         self._reconciling = ReconciliationScenes(recorder, core)
         self._alerts = AlertScenes(recorder, core)
