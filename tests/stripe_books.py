@@ -42,7 +42,8 @@ class Books:
 
     `fee_bps` and `fee_minor` are what Stripe keeps of a charge; `settles_after_seconds` is how long
     a charge is pending before it is available; `refund_status` is what new refunds are; `lines` and
-    `intent_data` belong to sessions, by their id; `clock` says the time in Unix seconds.
+    `intent_data` belong to sessions, by their id; `clock` says the time in Unix seconds;
+    `platform` is the account itself, as its owner has set it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -51,6 +52,7 @@ class Books:
         self.events: list[Object] = []
         self.fee_bps, self.fee_minor, self.settles_after_seconds = 290, 30, 0
         self.refund_status = "succeeded"
+        self.platform = _platform()
         self.lines: dict[str, list[Object]] = {}
         self.intent_data: dict[str, Object] = {}
         self._owners: dict[str, str | None] = {}
@@ -216,6 +218,30 @@ class Books:
             row[name] = copy.deepcopy(self.objects[row[name]])
         if rest and row[name] is not None:
             self._expand(row[name], rest, full)
+
+
+def _platform() -> Object:
+    """An account that does all that it can, and pays its owner only when told to."""
+    nothing = ("currently_due", "eventually_due", "past_due", "pending_verification")
+    return {
+        "id": "acct_platform",
+        "object": "account",
+        "capabilities": {"card_payments": "active", "transfers": "active"},
+        "charges_enabled": True,
+        "country": "US",
+        "default_currency": "usd",
+        "details_submitted": True,
+        "metadata": {},
+        "payouts_enabled": True,
+        "requirements": {"disabled_reason": None, **{name: [] for name in nothing}},
+        "settings": {
+            "payouts": {
+                "debit_negative_balances": True,
+                "schedule": {"delay_days": 2, "interval": "manual"},
+                "statement_descriptor": None,
+            },
+        },
+    }
 
 
 def told(metadata: Object | str) -> Object:

@@ -6,7 +6,7 @@ async with speaking_to(stripe) as client:
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import stripe
@@ -55,6 +55,17 @@ async def captured(
     session = await client.v1.checkout.sessions.create_async(page(amount, currency))
     server.pay(session.id)
     return str(server.sessions[session.id]["payment_intent"])
+
+
+async def listening(
+    client: stripe.StripeClient,
+    url: str = "https://shop.example/webhook",
+    events: Iterable[str] = ("refund.updated",),
+    **other: Any,
+) -> stripe.WebhookEndpoint:
+    """A webhook endpoint, made as the dashboard makes it; its secret is said only here."""
+    params: Any = {"url": url, "enabled_events": sorted(events), **other}
+    return await client.v1.webhook_endpoints.create_async(params)
 
 
 async def seller(client: stripe.StripeClient, server: Any) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from stripe import params as known
 from stripe.params import checkout
 
+import stripe_dashboard as dashboard
 import stripe_disputes as disputes
 import stripe_ledger as ledger
 import stripe_payments as payments
@@ -179,5 +180,17 @@ ROUTES = [
         known.BalanceTransactionRetrieveParams,
         "expand",
         ledger.find_balance_transaction,
+    ),
+    _route(
+        "POST /v1/webhook_endpoints",
+        known.WebhookEndpointCreateParams,
+        "url enabled_events api_version connect description metadata expand",
+        dashboard.create_endpoint,
+    ),
+    _route(
+        "GET /v1/webhook_endpoints",
+        known.WebhookEndpointListParams,
+        PAGING,
+        dashboard.list_endpoints,
     ),
 ]

@@ -83,7 +83,8 @@ class Remembered(msgspec.Struct, frozen=True):
 class StripeServer:
     """One Stripe account in test mode, on a free port of 127.0.0.1 until the block ends.
 
-    `requests` are all that came in. A fault that never struck proves nothing: the end refuses it.
+    `requests` are all that came in. `withheld` is what the key may not do, such as "GET
+    /v1/account". A fault that never struck proves nothing: the end refuses it.
     """
 
     api_key = "sk_test_double"
@@ -91,6 +92,7 @@ class StripeServer:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.books = Books(clock)
         self.requests: list[Request] = []
+        self.withheld: set[str] = set()
         self.url = ""
         self._faults: list[Armed] = []
         self._answers: dict[str, Remembered] = {}
@@ -189,6 +191,8 @@ class StripeServer:
         headers = {"Request-Id": self.books.number("req"), "Stripe-Version": version}
         if request.headers.get("authorization") != f"Bearer {self.api_key}":
             return _error(401, "This is not the key.").but(headers)
+        if f"{request.method} {request.path}" in self.withheld:
+            return _error(403, "This key may not do this.").but(headers)
         if fault is Fault.TOO_MANY_429:
             return _error(429, "Too many requests.", code="rate_limit").but(headers)
         if request.key is None:

@@ -10,7 +10,7 @@ import pytest
 import stripe
 
 from receiver import answering, receiving
-from stripe_client import captured, page, seller, speaking_to
+from stripe_client import captured, listening, page, seller, speaking_to
 from stripe_double import StripeDouble
 from stripe_routes import ROUTES
 
@@ -254,6 +254,9 @@ async def test_it_finds_and_lists_everything_that_it_made(
     reversal = await client.v1.transfers.reversals.create_async(transfer.id, {"amount": 50})
     await client.v1.payouts.create_async({"amount": 10, "currency": "inr"})
     double.dispute(intent)
+    endpoint = await listening(client)
+    listed = await client.v1.webhook_endpoints.list_async()
+    assert [each.id for each in listed] == [endpoint.id]
     for kind, folder in (
         ("account", "accounts"),
         ("balance_transaction", "balance_transactions"),
@@ -302,6 +305,8 @@ async def test_it_says_what_the_sdk_knows_and_nothing_else(
     double.settle_payout(next(iter(double.all("payout"))), "failed")
     double.charge_fee(1, "inr")
     double.dispute(await captured(client, double))
+    endpoint = await listening(client)
+    assert endpoint.secret is not None
     classes: dict[str, type] = {
         "account": stripe.Account,
         "balance_transaction": stripe.BalanceTransaction,
@@ -313,8 +318,9 @@ async def test_it_says_what_the_sdk_knows_and_nothing_else(
         "refund": stripe.Refund,
         "transfer": stripe.Transfer,
         "transfer_reversal": stripe.TransferReversal,
+        "webhook_endpoint": stripe.WebhookEndpoint,
     }
-    objects = list(double.books.objects.values())
+    objects = [*double.books.objects.values(), double.books.platform]
     assert {each["object"] for each in objects} == set(classes)
     for each in [*objects, *double.events]:
         known = classes.get(each["object"], stripe.Event).__annotations__
