@@ -31,7 +31,7 @@ LAYERS = {
 } | dict.fromkeys(("web", "marketplace", "partner", "hooks", "console", "checkout", "worker"), 5)
 COMPOSITION = {
     "__main__", "app", "cli", "cli_business", "database", "demo",
-    "demo_cast", "demo_partner", "demo_receiver", "diagnosis", "doctor",
+    "demo_cast", "demo_partner", "demo_receiver", "diagnosis", "doctor", "doctor_stripe",
     "generated", "reconciling", "recording", "reports",
     "serving", "settings", "supervisor", "terminal",
 }  # fmt: skip

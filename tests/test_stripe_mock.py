@@ -10,6 +10,7 @@ answers everything with the same few objects; what we make of answers is tested 
 import contextlib
 import re
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 from earnest.errors import ProviderError
 from earnest.providers import stripe_line
 from earnest.providers.stripe import StripeProvider
+from earnest.providers.stripe_checkup import Unseen
 from shop import BOB, a_payout, a_refund, a_return, a_transfer, provider_at
 from stripe_calls import calls, misspelt
 from town import NOON, a_request
@@ -56,6 +58,8 @@ def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             told = (re.search(r"HTTP at address: (127\.0\.0\.1:\d+)$", line) for line in lines)
             address = next((found for found in told if found), None)
             assert address is not None, f"stripe-mock ended with {process.wait()}"
+            # It tells of every request, and stops when nobody reads on.
+            threading.Thread(target=process.stdout.read, daemon=True).start()
             yield f"http://{address[1]}"
         finally:
             process.terminate()
@@ -128,6 +132,8 @@ async def witness(mock: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[W
         await take_in(provider)
         await pay_out(provider)
         await read_books(provider)
+        look = await provider.look()
+        assert not any(isinstance(each, Unseen) for each in msgspec.structs.astuple(look)), look
         yield provider._line
     finally:
         await provider.close()
@@ -188,7 +194,7 @@ async def test_it_sends_nothing_that_stripes_description_has_not(witness: Witnes
         assert seen, f"{call} was never asked"
         assert all(bool(one.account) == call.path.startswith("/v1/payouts") for one in seen)
     lists = [one for one in witness.asked if one.said.get("object") == "list"]
-    assert len({one.path for one in lists}) == 5
+    assert len({one.path for one in lists}) == 6
     second = [one for one in lists if "starting_after=" in one.form]
     assert {one.path for one in second} == {one.path for one in lists}
 

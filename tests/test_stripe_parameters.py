@@ -12,7 +12,7 @@ import pytest
 
 from earnest.providers import stripe_books
 from earnest.providers.stripe_line import API_VERSION
-from shop import BOB, StripeShop, a_payout, a_refund, a_return, a_transfer, earn, payee
+from shop import BOB, StripeShop, a_payout, a_refund, a_return, a_transfer, earn, payee, provider_at
 from stripe_calls import StripeCall, calls, missing, misspelt, unknown
 from stripe_double import StripeDouble
 from stripe_routes import ROUTES
@@ -56,6 +56,9 @@ async def sent(
     await provider.return_transfer(a_return(back.id, idempotency_key="payout-2"))
     lines = provider.balance_transactions(NOON - timedelta(days=1), NOON + timedelta(days=1))
     assert len([line async for line in lines]) >= 5
+    doctor = provider_at(stripe.url)
+    await doctor.look()
+    await doctor.close()
     return stripe.requests
 
 
@@ -66,7 +69,7 @@ def the_call(request: Request) -> StripeCall:
 
 async def test_it_makes_every_call_that_the_source_has(sent: list[Request]) -> None:
     assert {the_call(request) for request in sent} == set(CALLS)
-    assert len(CALLS) >= 17
+    assert len(CALLS) >= 20
     for call in CALLS:
         path = re.sub(r"\{\w+\}", "id", call.path)
         spoken = [r for r in ROUTES if r.method == call.method and r.path.fullmatch(path)]

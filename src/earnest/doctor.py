@@ -30,6 +30,7 @@ from earnest.diagnosis import (
     of_server,
     warning,
 )
+from earnest.doctor_stripe import examine_stripe
 from earnest.serving import OTHER_FILES_MAX
 from earnest.settings import STRIPE_TEST_KEYS, Settings
 from earnest.store import alerts
@@ -50,6 +51,8 @@ def examine(settings: Settings, workers: int, report: Callable[[str], None]) -> 
     An embedded database that is down is started for it, and stopped again.
     """
     found = [*of_settings(settings), *of_machine(settings), *of_data_directory(settings.data_dir)]
+    if settings.provider == "stripe":
+        found += examine_stripe(settings)
     try:
         with opened(settings, report, create=False, migrated=False, durable=False) as database:
             found += asyncio.run(_of_database(database.settings, workers))

@@ -45,6 +45,7 @@ class EventKind(StrEnum):
 _COMPLETED = "checkout.session.completed"
 _SUCCEEDED = "checkout.session.async_payment_succeeded"
 _CAPABILITY = "capability.updated"
+_OLD_REFUND = "charge.refund.updated"
 _KINDS = {
     _COMPLETED: EventKind.CHECKOUT_UNPAID,
     _SUCCEEDED: EventKind.CHECKOUT_UNPAID,
@@ -53,7 +54,7 @@ _KINDS = {
     "refund.created": EventKind.REFUND,
     "refund.updated": EventKind.REFUND,
     "refund.failed": EventKind.REFUND,
-    "charge.refund.updated": EventKind.REFUND,
+    _OLD_REFUND: EventKind.REFUND,
     "payout.updated": EventKind.PAYOUT,
     "payout.paid": EventKind.PAYOUT,
     "payout.failed": EventKind.PAYOUT,
@@ -77,6 +78,14 @@ _UNDONE = frozenset({"failed", "canceled"})
 
 HINTS = frozenset(_OBJECTS)
 """The kinds that say where to look, and nothing more."""
+
+CONNECTED_EVENTS = frozenset(
+    type_ for type_, kind in _KINDS.items() if kind in (EventKind.PAYOUT, EventKind.ACCOUNT)
+)
+"""The types that an endpoint for connected accounts has to be subscribed to."""
+
+OWN_EVENTS = frozenset(_KINDS) - CONNECTED_EVENTS - {_OLD_REFUND}
+"""The types for an endpoint of our own account. Refunds are told under one name nowadays."""
 
 
 class ProviderEvent(msgspec.Struct, frozen=True):

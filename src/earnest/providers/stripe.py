@@ -1,5 +1,6 @@
 """Stripe as a `Provider`: Checkout takes the money in, refunds give it back to who paid it; people
-are paid in `stripe_payouts`, and `stripe_books` reads what Stripe's own books say.
+are paid in `stripe_payouts`, `stripe_books` reads what Stripe's own books say, and `stripe_checkup`
+how our account there is set.
 
 An **answer** is one of Stripe's objects, read strictly: what is not as documented counts as not
 read. Invariant: our id is the idempotency key, and the parameters that are sent with it follow from
@@ -26,6 +27,7 @@ from earnest.providers.base import (
 )
 from earnest.providers.sandbox_rules import refuse_unusable
 from earnest.providers.stripe_books import StripeBooks
+from earnest.providers.stripe_checkup import StripeCheckup
 from earnest.providers.stripe_line import answered, read
 from earnest.providers.stripe_payouts import StripePayouts
 from earnest.providers.stripe_units import from_stripe, to_stripe
@@ -70,7 +72,7 @@ class _Refund(msgspec.Struct, frozen=True):
     metadata: dict[str, str] | None
 
 
-class StripeProvider(StripePayouts, StripeBooks):
+class StripeProvider(StripePayouts, StripeBooks, StripeCheckup):
     """A `Provider`. `livemode`: whether `api_key` is for real money. `clock_ahead_seconds` is how
     far business time is ahead of real time, which Stripe knows nothing of: 0, but for a sandbox
     whose clock was moved. `api_base` is another address than Stripe's, for tests."""
