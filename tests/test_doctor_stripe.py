@@ -340,7 +340,7 @@ async def test_it_finds_events_of_another_version(
     endpoints[1]["api_version"] = version
     (one,) = await findings(double)
     assert (one.severity, one.name) == ("warning", "stripe_webhook_version")
-    assert f"{endpoints[1]['id']} has API version {version or 'of the account'}" in one.what
+    assert f"{endpoints[1]['id']} writes events as in API version {version or 'that'}" in one.what
 
 
 @pytest.mark.usefixtures("endpoints")

@@ -203,7 +203,8 @@ def _of_stripe(settings: Settings) -> Iterator[Finding]:
         yield note(
             "stripe_webhook_secrets",
             "EARNEST_STRIPE_WEBHOOK_SECRET has several: events signed with any are believed.",
-            "When Stripe has dropped the old secret, drop it here, too.",
+            "One for each webhook endpoint is right; when Stripe has dropped an old one, drop it"
+            " here, too.",
         )
 
 

@@ -177,8 +177,8 @@ def _of_endpoints(endpoints: tuple[WebhookEndpoint, ...], settings: Settings) ->
         if one.api_version != API_VERSION:
             yield warning(
                 "stripe_webhook_version",
-                f"The webhook endpoint {one.id} has API version"
-                f" {one.api_version or 'of the account'}, not {API_VERSION}.",
+                f"The webhook endpoint {one.id} writes events as in API version"
+                f" {one.api_version or 'that your account has'}, not {API_VERSION}.",
                 f"Make a new one with {API_VERSION} and the same URL, set its secret, too, and then"
                 " delete this one: the version of an endpoint never changes.",
             )
