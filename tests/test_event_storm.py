@@ -6,6 +6,7 @@ event was ignored). What no provider does is left out: two amounts for one sessi
 """
 
 import asyncio
+import os
 import random
 import time
 from collections import Counter
@@ -26,7 +27,7 @@ from storm import Session, Telling, cash_minor, inbox, seed, what_is_left
 from stripe_desk import sound
 from web import Caller, caller, make_settings
 
-EVENTS = 10_000
+EVENTS = 50_000 if os.environ.get("EARNEST_TEST_PROFILE") == "nightly" else 10_000
 AT_ONCE = 32
 REPEATS_MAX = 50
 DAYS = 4

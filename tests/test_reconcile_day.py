@@ -2,6 +2,7 @@
 and of a provider that has the lines that a test gives it."""
 
 import asyncio
+import os
 import random
 from collections import Counter
 from datetime import timedelta
@@ -26,7 +27,7 @@ from partners import Broker
 from paying_out import seen, withdrawn, work
 from web import Cast
 
-N = 10_000
+N = 100_000 if os.environ.get("EARNEST_TEST_PROFILE") == "nightly" else 10_000
 
 BOOKED = "SELECT line_id, kind, amount_minor FROM booked_line ORDER BY line_id"
 FEES = "SELECT coalesce(sum(amount_minor), 0)::bigint FROM transfer WHERE debit >> 57 = 10"

@@ -24,6 +24,7 @@ _KNOWN: dict[tuple[str, ...], Answer] = {}
 
 def truthful(app: Litestar) -> Any:
     """`app` as an ASGI application whose answers are held to its description."""
+    promised: Answer = {}
 
     async def told(scope: Any, receive: Any, send: Any) -> None:
         status, headers, body = 0, {}, b""
@@ -39,7 +40,9 @@ def truthful(app: Litestar) -> Any:
 
         await app(scope, receive, heard)
         if scope["type"] == "http" and scope.get("path_template"):
-            hold(document(app), scope["method"], scope["path_template"], status, headers, body)
+            if not promised:
+                promised.update(document(app))
+            hold(promised, scope["method"], scope["path_template"], status, headers, body)
 
     return told
 

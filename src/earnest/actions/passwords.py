@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 from argon2 import PasswordHasher
@@ -28,6 +28,7 @@ SPECIAL = "@$!%*?&"
 Done = TypeVar("Done")
 # A real hash of nothing anybody knows: an unknown address costs what a wrong password costs.
 _NOBODY_PASSWORD = os.urandom(16).hex()
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 def check_rule(password: str, field: str = "password") -> None:
@@ -47,6 +48,13 @@ def check_rule(password: str, field: str = "password") -> None:
         raise InvalidField(field, "is one that everybody tries first: choose another")
 
 
+@cache
+def _nobodys() -> tuple[str, float]:
+    """A hash that is nobody's, and the seconds that it took; once a process."""
+    began = time.monotonic()
+    return _HASHER.hash(_NOBODY_PASSWORD), time.monotonic() - began
+
+
 class Passwords:
     """Hashes and verifies, `threads` at a time, with at most `waiting_max` in the queue.
 
@@ -56,15 +64,13 @@ class Passwords:
     """
 
     def __init__(self, threads: int = max(1, (os.cpu_count() or 2) - 1), waiting_max: int = 64):
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+        self._hasher = _HASHER
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._threads_free = self._threads_count = threads
         self._lines: dict[str, deque[_Turn]] = {}
         self._waiting = 0
         self._waiting_max = waiting_max
-        began = time.monotonic()
-        self._nobody = self._hasher.hash(_NOBODY_PASSWORD)
-        self._run_seconds = time.monotonic() - began
+        self._nobody, self._run_seconds = _nobodys()
 
     async def hash(self, password: str, whom: str) -> str:
         """The encoded argon2id hash. Raises TooMany when the queue is full."""
