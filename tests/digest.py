@@ -12,6 +12,7 @@ and mail are not business: a refused login may count itself. `doors` looks at th
 from earnest.store.db import Pool
 
 NOT_BUSINESS = (
+    "public.hold_watch",
     "public.known_address",
     "public.login",
     "public.mail",

@@ -71,6 +71,9 @@ CROSS JOIN LATERAL (
 ) AS h
 """
 
+SEEN_AGAIN = timedelta(hours=25)
+"""The day that is looked at again, and the hour until that is written down."""
+
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 BALANCES = "SELECT b.account, b.amount_minor FROM balance AS b WHERE b.account = ANY($1::bigint[])"
@@ -119,7 +122,7 @@ async def past_limits(
         since = seen_to.get(stage, _LONG_AGO)
         past = await conn.fetch(PAST_LIMIT, stage, since, until, room)
         found += past
-        if len(past) < room:
+        if len(past) < room and until - since > SEEN_AGAIN:
             await conn.execute(SEEN, stage, until)
     return sorted(await _holds(conn, found), key=lambda hold: (hold.held_since, hold.stage))
 
