@@ -49,8 +49,8 @@ async def stripe() -> AsyncIterator[StripeDouble]:
 def settings(
     database: TestDatabase, stripe: StripeDouble, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
-    """A provider that is waited for half a second."""
-    monkeypatch.setattr(stripe_line, "CALL_SECONDS", 0.5)
+    """A provider that is waited for one second: less is too little for a busy machine."""
+    monkeypatch.setattr(stripe_line, "CALL_SECONDS", 1)
     return settings_with(stripe, database.app_dsn)
 
 
