@@ -22,14 +22,17 @@ FOR EACH ROW EXECUTE FUNCTION keep_clock_move();
 CREATE FUNCTION business_instant(at timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN at + coalesce((
-    SELECT make_interval(secs => max(m.advance_seconds)) FROM clock_move AS m WHERE m.moved_at <= at
+    SELECT make_interval(secs => max(m.advance_seconds))
+    FROM clock_move AS m
+    WHERE m.moved_at <= $1
 ), make_interval());
 
 CREATE FUNCTION real_instant(at timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN at - coalesce((
-    SELECT make_interval(secs => max(m.advance_seconds)) FROM clock_move AS m
-    WHERE m.moved_at + make_interval(secs => m.advance_seconds) <= at
+    SELECT make_interval(secs => max(m.advance_seconds))
+    FROM clock_move AS m
+    WHERE m.moved_at + make_interval(secs => m.advance_seconds) <= $1
 ), make_interval());
 
 -- What an account has at a provider is read day by day. Rows come in the order of this column, so
