@@ -20,7 +20,7 @@ import asyncpg
 import msgspec
 import uvloop
 
-from bench import books, door, guarded, report, seeding, yardstick
+from bench import books, door, forged, guarded, report, seeding, yardstick
 from bench.events import Events
 from bench.neighbours import SHARE_MAX, Clock
 from bench.partners import Partners
@@ -217,6 +217,9 @@ async def measure(server: Embedded, size: Size) -> tuple[list[report.Figure], re
         say("one route with the guard and without it")
         added_us = await guarded.measure(size.read_rounds, size.reads)
         figures.append(report.Figure("guard_and_authentication_us", added_us, 60, 30, True))
+        say("forged provider events")
+        spent_us = await forged.measure(size.read_rounds, size.reads)
+        figures.append(report.Figure("forged_event_us", spent_us, 200, 150, True))
         partners = Partners(pool, server, rounds=size.read_rounds, count=size.reads // 2)
         figures += await partners.run(say)
         webhooks = Webhooks(pool, server, rounds=size.read_rounds, count=size.webhooks)

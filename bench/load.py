@@ -13,7 +13,7 @@ import msgspec
 
 LENGTH = b"content-length:"
 END_OF_HEAD = b"\r\n\r\n"
-CARRIED_OUT = (b"HTTP/1.1 200", b"HTTP/1.1 201")
+CARRIED_OUT = (200, 201)
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -28,15 +28,23 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class WrongAnswer(Exception):
-    """The server did not answer 200 or 201: what was measured is not what was meant."""
+    """The server did not answer as wanted: what was measured is not what was meant."""
 
 
-async def send(port: int, requests: Sequence[bytes], *, connections: int) -> Answered:
-    """Send `requests` to 127.0.0.1 and wait for every answer. Raises WrongAnswer."""
+async def send(
+    port: int,
+    requests: Sequence[bytes],
+    *,
+    connections: int,
+    wanted: Sequence[int] = CARRIED_OUT,
+) -> Answered:
+    """Send `requests` to 127.0.0.1 and wait for every answer, which must have a status in `wanted`.
+    Raises WrongAnswer."""
     waiting = iter(requests)
+    lines = tuple(f"HTTP/1.1 {status}".encode() for status in wanted)
     loop = asyncio.get_running_loop()
     callers = [
-        (await loop.create_connection(lambda: _Caller(waiting), "127.0.0.1", port))[1]
+        (await loop.create_connection(lambda: _Caller(waiting, lines), "127.0.0.1", port))[1]
         for _ in range(connections)
     ]
     begun = time.perf_counter()
@@ -55,8 +63,9 @@ class _Caller(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, waiting: Iterator[bytes]) -> None:
+    def __init__(self, waiting: Iterator[bytes], wanted: tuple[bytes, ...]) -> None:
         self._waiting = waiting
+        self._wanted = wanted
         self._received = b""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -76,7 +85,7 @@ class _Caller(asyncio.Protocol):
         length = head.lower().partition(LENGTH)[2].partition(b"\r")[0]
         if not found or len(body) < int(length):
             self._received = received
-        elif not received.startswith(CARRIED_OUT):
+        elif not received.startswith(self._wanted):
             self.done.set_exception(WrongAnswer(received[:400].decode(errors="replace")))
         else:
             self._received = b""

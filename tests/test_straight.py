@@ -1,6 +1,7 @@
 """The straight way to a handler gives the answers that Litestar's way gives, byte for byte."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,12 +12,14 @@ from litestar.params import FromPath, FromQuery
 
 from deal import Deal
 from earnest.app import build_app
+from earnest.hooks.payments import EVENT_BYTES_MAX
+from earnest.providers import signature
 from earnest.store.db import Pool
 from earnest.web import straight
 from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest
 from earnest.web.straight import Straight
-from life import Life
+from life import Life, provider_events
 from partners import Broker
 from refusals import MALFORMED_IDS, blocked
 from web import UNKNOWN_ID, Cast, caller, make_settings
@@ -75,11 +78,44 @@ NOBODY = [
 ]
 
 
-async def test_these_two_reads_are_straight(cast: Cast) -> None:
+async def test_two_reads_and_the_providers_events_are_straight(cast: Cast) -> None:
     straight_app: Any = cast.app.asgi_handler
     ways = straight_app._app if hasattr(straight_app, "_app") else straight_app
     assert isinstance(ways, Straight)
-    assert set(ways._routes) == {VIEW, CONTRACTS}
+    assert set(ways._routes) == {("GET", VIEW, ""), ("GET", CONTRACTS, ""), ("POST", "/webhook")}
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "HEAD", "PUT", "OPTIONS"])
+@pytest.mark.parametrize(
+    "url", ["/webhook", "/webhook/", "/webhook?x=1", "//webhook", "/webhook/x"]
+)
+async def test_an_event_that_is_refused_is_the_same_answer(
+    cast: Cast, long_way: Litestar, method: str, url: str
+) -> None:
+    signatures: tuple[dict[str, str], ...] = (
+        {},
+        {"Stripe-Signature": ""},
+        {"Stripe-Signature": f"t=1,v1={'ab' * 32}"},
+        {"Stripe-Signature": "x" * 9_000},
+    )
+    for headers in (*signatures, *NOBODY):
+        await same(cast.app, long_way, method=method, url=url, headers=headers, content=b"{}")
+    too_long = b"x" * (EVENT_BYTES_MAX + 1)
+    await same(cast.app, long_way, method=method, url=url, content=too_long)
+
+
+async def test_an_event_that_is_taken_is_the_same_answer(cast: Cast, long_way: Litestar) -> None:
+    life = await Life.at(cast, "created")
+    session = await life.checkout()
+    async with caller(cast.app) as payer:
+        await payer.post(f"/sandbox/checkout/{session}/complete", json={"outcome": "paid"})
+    (event,) = await provider_events(cast, session)
+    key = cast.app.state.webhook_secrets[0]
+    headers = {signature.HEADER: signature.sign(event, key, int(time.time()))}
+    answer = await same(
+        cast.app, long_way, method="POST", url="/webhook", headers=headers, content=event
+    )
+    assert (answer.status_code, answer.text) == (200, "received")
 
 
 async def test_a_contract_of_the_market_is_the_same_answer_to_everybody(

@@ -15,6 +15,7 @@ import pytest
 
 from checkout_event import CheckoutEvent, opened, tell
 from digest import digest
+from earnest.hooks import payments
 from earnest.hooks.payments import EVENT_BYTES_MAX
 from earnest.providers import signature
 from life import post_event
@@ -282,8 +283,9 @@ async def test_it_refuses_every_signed_body_that_is_no_event(cast: Cast) -> None
 
 @pytest.mark.abuse(79, 80, 86)
 async def test_it_warns_of_each_event_that_it_refuses_and_repeats_nothing_of_it(
-    cast: Cast, written: io.BytesIO
+    cast: Cast, written: io.BytesIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(payments, "_refusals", payments._Refusals())
     _, event = await opened(cast)
     forged = signature.sign(event.body, OTHER_SECRET, int(time.time()))
     problem(await post_signed(cast, event.body, forged), 400)
@@ -300,6 +302,20 @@ async def test_it_warns_of_each_event_that_it_refuses_and_repeats_nothing_of_it(
     counted = await cast.anybody.get("/metrics")
     route = 'method="POST",route="/webhook",status="400"'
     assert f"earnest_http_requests_total{{{route}}} 6.0" in counted.text
+
+
+async def test_it_warns_of_thousands_a_few_times_and_says_how_many_there_were(
+    cast: Cast, written: io.BytesIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payments, "_refusals", payments._Refusals())
+    seconds = iter([7.1] * 60 + [8.2])
+    monkeypatch.setattr("earnest.hooks.payments.time.monotonic", lambda: next(seconds, 8.3))
+    for _ in range(61):
+        problem(await post(cast, b"{}"), 400)
+    told = [one for one in lines(written) if one["event"] == "payment event refused"]
+    assert len(told) == payments.WARNINGS_A_SECOND + 1
+    assert told[-1]["count"] == 60 - payments.WARNINGS_A_SECOND
+    assert all("count" not in one for one in told[:-1])
 
 
 async def test_it_takes_256_kib_and_not_one_byte_more(cast: Cast) -> None:

@@ -54,6 +54,7 @@ FIELDS: dict[str, int] = {
     "reason": 300,
     "code": 60,
     "bytes": 20,
+    "count": 20,
     "said_at": 120,
     "exceptions": 0,
 }
@@ -246,10 +247,12 @@ def _as_text(fields: dict[str, Any]) -> bytes:
         lines.append(" ".join(filter(None, ("   ", one.type, one.sqlstate, one.constraint))))
         lines += [f"      {frame}" for frame in one.frames]
     # Nobody writes a second line, nor colours the terminal.
-    shown = (
-        "".join(c if c.isprintable() else repr(c)[1:-1] for c in line).rstrip() for line in lines
-    )
+    shown = (line.rstrip() if line.isprintable() else _printable(line) for line in lines)
     return ("\n".join(shown) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _printable(line: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line).rstrip()
 
 
 # -- what comes in --------------------------------------------------------------------------
