@@ -52,7 +52,9 @@ BODIES: dict[str, dict[str, Any]] = {
         "rating": 5,
         "description": "Good.",
     },
+    "/api/client/wallet/withdraw": {"amount": 1},
     "/api/freelancer/contract/update-status/{contract_id:str}": {"status": "Started"},
+    "/api/freelancer/wallet/withdraw": {"amount": 1},
 }
 
 

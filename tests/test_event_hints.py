@@ -76,6 +76,7 @@ async def test_it_looks_a_refund_up_at_once_and_only_once_for_each_event(
     await sound(cast.app)
 
 
+@pytest.mark.abuse(92)
 async def test_it_leaves_a_refund_that_is_done_alone_unless_it_came_back(
     cast: Cast, broker: Broker
 ) -> None:
@@ -151,6 +152,7 @@ async def disputed(cast: Cast, *outcomes: str) -> tuple[Life, list[bytes]]:
     return life, await told_by_sandbox(cast, "charge.dispute.")
 
 
+@pytest.mark.abuse(92)
 async def test_it_begins_one_chargeback_whichever_event_of_a_dispute_comes_first(
     cast: Cast,
 ) -> None:

@@ -238,6 +238,13 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(r"must have at most ([0-9]) decimals in ([A-Z]{3})"),
         "يجب ألا تزيد منازله العشرية على {} لأن العملة {}",
     ),
+    (
+        re.compile(
+            r"makes a total of ([0-9.]+) ([A-Z0-9]+) with all fees,"
+            r" which the payment provider cannot charge"
+        ),
+        "يجعل الإجمالي {} {} مع جميع الرسوم، ولا يستطيع مزود الدفع تحصيله",
+    ),
     (re.compile(r"must be at most (-?[0-9.]+)"), "يجب ألا يزيد على {}"),
     (re.compile(r"must be at least (-?[0-9.]+)"), "يجب ألا يقل عن {}"),
     (
