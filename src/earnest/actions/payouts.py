@@ -14,8 +14,9 @@ from earnest.actions.calls import (
     AT_ONCE_MAX,
     ERROR_CHARACTERS_MAX,
     LEASE_SECONDS,
-    backoff,
     key_of_call,
+    looks_up_first,
+    wait_after,
 )
 from earnest.actions.core import Core, carry_out
 from earnest.domain import withdrawing
@@ -27,7 +28,6 @@ from earnest.errors import (
     NotFound,
     ProviderError,
     ProviderPermanent,
-    ProviderTransient,
 )
 from earnest.ids import Ids, PublicId
 from earnest.ledger.movements import expand
@@ -181,15 +181,14 @@ async def _send(core: Core, public_id: PublicId) -> None:
             claimed, error.message[:ERROR_CHARACTERS_MAX], now, await core.keys.ids()
         )
     except ProviderError as error:
-        # What an earlier call may have done is not known any better when this one did nothing.
-        harmless = isinstance(error, ProviderTransient) and payout.state is PayoutState.PLANNED
+        looks_up = looks_up_first(error, was_planned=payout.state is PayoutState.PLANNED)
         await _step(
             core,
             claimed,
             "payout.delayed",
             now,
-            state=PayoutState.PLANNED if harmless else PayoutState.UNKNOWN,
-            due_at=now + backoff(claimed.attempts),
+            state=PayoutState.UNKNOWN if looks_up else PayoutState.PLANNED,
+            due_at=now + wait_after(error, claimed.attempts),
             calls=claimed.calls + error.key_is_spent,
             last_error=error.message[:ERROR_CHARACTERS_MAX],
         )

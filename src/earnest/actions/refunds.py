@@ -17,8 +17,9 @@ from earnest.actions.calls import (
     BACKOFF_SECONDS_MAX,
     ERROR_CHARACTERS_MAX,
     LEASE_SECONDS,
-    backoff,
     key_of_call,
+    looks_up_first,
+    wait_after,
 )
 from earnest.actions.core import ATTEMPTS_MAX, Core, carry_out
 from earnest.domain import refund_returned, returning
@@ -31,8 +32,6 @@ from earnest.errors import (
     NotFound,
     ProviderError,
     ProviderPermanent,
-    ProviderTransient,
-    ProviderUnknown,
 )
 from earnest.ids import Ids, PublicId
 from earnest.ledger.movements import expand
@@ -162,11 +161,7 @@ async def _delay(
 ) -> None:
     """It is asked again later: by the next key if this one is spent, once a lookup has shown that
     nothing happened."""
-    # What an earlier call may have done is not known any better when this one did nothing.
-    nothing_happened = isinstance(error, ProviderTransient) and before is RefundState.PLANNED
-    looks_up = error.key_is_spent or not nothing_happened
-    # A failure that is only repeated says nothing about how the provider is now.
-    at_once = error.key_is_spent and isinstance(error, ProviderUnknown)
+    looks_up = looks_up_first(error, was_planned=before is RefundState.PLANNED)
     await _step(
         core,
         refund,
@@ -174,7 +169,7 @@ async def _delay(
         now,
         state=RefundState.UNKNOWN if looks_up else RefundState.PLANNED,
         calls=refund.calls + error.key_is_spent,
-        due_at=now + backoff(1 if at_once else refund.attempts),
+        due_at=now + wait_after(error, refund.attempts),
         last_error=error.message[:ERROR_CHARACTERS_MAX],
     )
 
