@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from earnest.errors import MalformedBody
 from earnest.providers.events import EventKind, ProviderEvent, parse_event
-from earnest.providers.strict import DEPTH_MAX
+from earnest.providers.strict import DEPTH_MAX, strict_object
 
 PAID: dict[str, Any] = {
     "id": "evt_1",
@@ -217,6 +217,40 @@ def test_reads_down_to_the_depth_limit() -> None:
 def test_refuses_bytes_that_can_be_read_in_two_ways_or_in_none(raw: bytes) -> None:
     with pytest.raises(MalformedBody):
         parse_event(raw)
+
+
+_gaps = st.sampled_from(["", "", " ", "\n", "\t", "\r", "  "])
+_inside_quotes = st.sampled_from(["a", "b", ":x", " :", "\\u0061", '\\"', '\\":', '\\" :'])
+
+
+@st.composite
+def objects_as_text(draw: st.DrawFn, levels: int = 3) -> str:
+    """Objects with all the white space, escapes, colons and equal keys that JSON can have."""
+    pairs = []
+    for _ in range(draw(st.integers(0, 3))):
+        name, value = draw(_inside_quotes), draw(_inside_quotes)
+        inner = draw(objects_as_text(levels - 1)) if levels and draw(st.booleans()) else None
+        said = f'"{value}"' if inner is None else draw(st.sampled_from([inner, f"[{inner},1]"]))
+        gaps = [draw(_gaps) for _ in range(4)]
+        pairs.append(f'{gaps[0]}"{name}"{gaps[1]}:{gaps[2]}{said}{gaps[3]}')
+    return "{" + ",".join(pairs) + "}"
+
+
+@given(text=objects_as_text())
+def test_a_key_that_occurs_twice_is_seen_however_it_is_written(text: str) -> None:
+    twice = False
+
+    def pairs(of: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal twice
+        twice |= len(dict(of)) != len(of)
+        return dict(of)
+
+    said = json.loads(text, object_pairs_hook=pairs)
+    if twice:
+        with pytest.raises(MalformedBody):
+            strict_object(text.encode())
+    else:
+        assert strict_object(text.encode()) == said
 
 
 json_values = st.recursive(

@@ -9,13 +9,15 @@ import re
 from collections.abc import Mapping
 from typing import Never
 
+import msgspec
+
 from earnest.errors import MalformedBody
 
 DEPTH_MAX = 32
 
 _ID = re.compile(r"[!-~]{1,255}")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 def strict_object(raw: bytes) -> dict[str, object]:
@@ -24,6 +26,38 @@ def strict_object(raw: bytes) -> dict[str, object]:
     Raises MalformedBody for bytes that are not UTF-8, a byte order mark, a key that occurs
     twice, NaN or Infinity, nesting deeper than 32, or another value than an object.
     """
+    plain = _read_plain(raw)
+    return _read_thoroughly(raw) if plain is None else plain
+
+
+def _read_plain(raw: bytes) -> dict[str, object] | None:
+    """The same at a third of the price, None where only the thorough way can say.
+
+    It keeps the last of two equal keys, so keys are counted. Without white space every key ends in
+    a quote and a colon. These are at least as many as the keys, or more where texts have them, too;
+    if they are as many as the keys that were kept, then none was lost.
+    """
+    try:
+        parsed = _decode_plain(raw)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    if not isinstance(parsed, dict):
+        return None
+    keys_at_most = raw.translate(None, _WHITE_SPACE).count(b'":')
+    return parsed if _count_keys(parsed, DEPTH_MAX) == keys_at_most else None
+
+
+def _count_keys(of: dict[str, object] | list[object], levels: int) -> int:
+    if not levels:
+        refuse(f"the body is nested deeper than {DEPTH_MAX}")
+    count, values = (len(of), of.values()) if isinstance(of, dict) else (0, of)
+    for value in values:
+        if isinstance(value, _NESTED):
+            count += _count_keys(value, levels - 1)
+    return count
+
+
+def _read_thoroughly(raw: bytes) -> dict[str, object]:
     try:
         parsed = _decode(raw.decode())
     except UnicodeDecodeError:
@@ -35,9 +69,7 @@ def strict_object(raw: bytes) -> dict[str, object]:
         refuse("the body is not JSON")
     if not isinstance(parsed, dict):
         refuse("the body must be an object")
-    # Every level needs a bracket: where there are few, none can be too deep.
-    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:
-        _refuse_depth(parsed)
+    _count_keys(parsed, DEPTH_MAX)
     return parsed
 
 
@@ -59,21 +91,9 @@ def _unique_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 # Made once: `json.loads` makes one for every call that has hooks.
 _decode = json.JSONDecoder(object_pairs_hook=_unique_pairs, parse_constant=_refuse_constant).decode
-
-
-def _refuse_depth(root: dict[str, object]) -> None:
-    level: list[object] = [root]
-    for _ in range(DEPTH_MAX):
-        inside: list[object] = []
-        for value in level:
-            if isinstance(value, dict):
-                inside.extend(value.values())
-            elif isinstance(value, list):
-                inside.extend(value)
-        level = [value for value in inside if isinstance(value, dict | list)]
-        if not level:
-            return
-    refuse(f"the body is nested deeper than {DEPTH_MAX}")
+_decode_plain = msgspec.json.Decoder().decode
+_NESTED = (dict, list)
+_WHITE_SPACE = b" \t\r\n"
 
 
 def read_id(of: Mapping[str, object], name: str) -> str:
@@ -134,4 +154,4 @@ def read_metadata(session: Mapping[str, object]) -> dict[str, str]:
 
 def storable(text: str) -> bool:
     """Whether PostgreSQL can hold `text`: no NUL, no half of a surrogate pair."""
-    return _UNSTORABLE.search(text) is None
+    return "\0" not in text and (text.isascii() or _HALF_A_PAIR.search(text) is None)

@@ -75,7 +75,7 @@ SELECT
         SELECT TRUE FROM provider_event AS e
         WHERE e.provider = $1 AND e.event_id = q.event_id
     ) IS TRUE AS known,
-    business_now() AS now,
+    (SELECT business_now()) AS now,
     b.id, b.name, b.currency, b.settings
 FROM unnest((SELECT $3::text[]), (SELECT $4::text[]), (SELECT $5::text[]))
     WITH ORDINALITY AS q (event_id, session_id, payment_id, position)

@@ -56,6 +56,8 @@ class Found(msgspec.Struct, frozen=True):
     now: datetime
 
 
+# `(SELECT business_now())`: once, where a plain call is made for every row (3 us each).
+#
 # `(SELECT $1)`: how many are asked for must stay unknown to the planner. Where it can see that
 # it is one, it plans every call anew (2.6 ms instead of 0.26).
 #
@@ -67,7 +69,7 @@ LOAD = """
 SELECT
     d.*,
     b.id, b.name, b.currency, b.settings,
-    l.status, l.token_generation, k.request_hash, k.status, k.reply, business_now()
+    l.status, l.token_generation, k.request_hash, k.status, k.reply, (SELECT business_now())
 FROM unnest(
     (SELECT $1::bigint[]), (SELECT $2::text[]),
     (SELECT $3::bigint[]), (SELECT $4::text[]),

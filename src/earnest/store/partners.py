@@ -74,7 +74,7 @@ SELECT
     c AS contract, t.terms, p AS payment, y.completed_at IS NOT NULL AS seller_verified,
     m.keys, m.types, m.moments, m.bodies,
     b.id, b.name, b.currency, b.settings,
-    a.status, a.token_generation, k.request_hash, k.status, k.reply, business_now(),
+    a.status, a.token_generation, k.request_hash, k.status, k.reply, (SELECT business_now()),
     buyer.id, buyer.public_id, buyer.business_id, buyer.platform_ref, buyer.phone,
     buyer.first_name, buyer.last_name, buyer.created_at,
     seller.id, seller.public_id, seller.business_id, seller.platform_ref, seller.phone,
