@@ -6,6 +6,7 @@ histories share a hash (invariant 19). The head lives on the contract's row and 
 the same compare-and-swap as the contract itself.
 """
 
+import functools
 import hashlib
 from datetime import UTC, datetime
 from typing import Any
@@ -43,6 +44,7 @@ def genesis(contract: PublicId) -> bytes:
     return _digest(_LABEL, contract.encode())
 
 
+@functools.lru_cache(maxsize=1_024)
 def moment(at: datetime) -> str:
     """The time of an event as its hash covers it."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
@@ -50,8 +52,8 @@ def moment(at: datetime) -> str:
 
 def link(previous: bytes, seq: int, at: datetime, type_: str, actor: str, body: str) -> bytes:
     """The hash of event number `seq` whose predecessor has hash `previous`."""
-    parts = (str(seq), moment(at), type_, actor, body)
-    return _digest(previous, *(part.encode() for part in parts))
+    said = (type_.encode(), actor.encode(), body.encode())
+    return _digest(previous, b"%d" % seq, moment(at).encode(), *said)
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -229,6 +229,7 @@ def record(
     """
     now = max(now, contract.updated_at)
     seq, head = contract.event_seq, contract.event_head or genesis(contract.public_id)
+    subject, name = f"contract:{contract.public_id}", actor.name
     events: list[Event] = []
     commit_id = 0
     for type_, body in happened:
@@ -236,10 +237,9 @@ def record(
         commit_id = commit_id or key
         seq += 1
         text = canonical(body)
-        head = link(head, seq, now, type_, actor.name, text)
-        subject = f"contract:{contract.public_id}"
+        head = link(head, seq, now, type_, name, text)
         events.append(
-            Event(key, commit_id, subject, type_, actor.name, now, text, contract.key, seq, head)
+            Event(key, commit_id, subject, type_, name, now, text, contract.key, seq, head)
         )
     after = msgspec.structs.replace(
         contract,

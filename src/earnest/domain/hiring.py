@@ -336,10 +336,12 @@ def _bring(
 ) -> tuple[Funded | Attached, ...]:
     """Every tranche gets its charge; together they are what was paid, see `matches`."""
     return tuple(
-        movement(
-            contract.key, index, contract.currency, priced.charge_minor, payment.provider_account
-        )
-        for index, priced in enumerate(contract.terms.tranches)
+        [
+            movement(
+                contract.key, i, contract.currency, priced.charge_minor, payment.provider_account
+            )
+            for i, priced in enumerate(contract.terms.tranches)
+        ]
     )
 
 

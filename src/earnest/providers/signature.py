@@ -19,6 +19,8 @@ HEADER_LENGTH_MAX = 4096
 SIGNATURES_MAX = 16
 TOLERANCE_SECONDS = 300
 
+# What nearly every header is: one signature (and the old scheme's, which Stripe adds in test mode).
+_USUAL = re.compile(r"t=(0|[1-9][0-9]{0,11}),v1=([0-9a-f]{64})(?:,v0=[0-9a-f]{64})?")
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,11}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
@@ -71,6 +73,9 @@ def _parse(header: str | None) -> tuple[int, list[str]]:
         raise InvalidSignature(f"The {HEADER} header is too long.")
     if not header.isascii():
         raise InvalidSignature(f"The {HEADER} header has characters outside ASCII.")
+    usual = _USUAL.fullmatch(header)
+    if usual is not None:
+        return int(usual[1]), [usual[2]]
     items = [item.partition("=") for item in header.split(",")]
     if not all(equals for _, equals, _ in items):
         raise InvalidSignature(f"The {HEADER} header is not a list of name=value.")

@@ -44,20 +44,21 @@ class FoundSession(msgspec.Struct, frozen=True):
 # planned so: a subquery that yields a value, or one row. As joins and EXISTS, while the statistics
 # of a table were young, each event walked or hashed the whole of it.
 #
-# `other`: the job's live contract, where the payment is not bound to it. Nearly always it is, and
-# a contract is the dearest part of a row.
+# `other`: the job's live contract, where the payment is not bound to it. `j`, `applied`: what it
+# takes to make a contract, where it is bound to none. Nearly always it is bound to a live one.
 LOAD = """
 SELECT
     asked.payment,
-    (SELECT c FROM contract AS c WHERE c.id = asked.contract_id) AS bound,
+    bound.contract AS bound,
     (SELECT t.terms FROM contract_terms AS t WHERE t.contract_id = asked.contract_id)
         AS bound_terms,
     other.contract AS other,
     (SELECT t.terms FROM contract_terms AS t WHERE t.contract_id = other.id) AS other_terms,
     j.id, j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing,
+    (SELECT w.public_id FROM job AS w WHERE w.id = asked.job_id) AS job,
     (SELECT w.public_id FROM party AS w WHERE w.id = asked.buyer_id) AS buyer,
     (SELECT w.public_id FROM party AS w WHERE w.id = asked.seller_id) AS seller,
-    (
+    asked.contract_id IS NULL AND (
         SELECT TRUE FROM application AS a
         WHERE a.job_id = asked.job_id AND a.freelancer_id = asked.seller_id
     ) IS TRUE AS applied,
@@ -86,9 +87,12 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS asked ON TRUE
 LEFT JOIN LATERAL (
+    SELECT c AS contract, c.live FROM contract AS c WHERE c.id = asked.contract_id LIMIT 1
+) AS bound ON TRUE
+LEFT JOIN LATERAL (
     SELECT c AS contract, c.id
     FROM contract AS c
-    WHERE c.job_id = asked.job_id AND c.live AND c.id IS DISTINCT FROM asked.contract_id
+    WHERE bound.live IS NOT TRUE AND c.job_id = asked.job_id AND c.live
     LIMIT 1
 ) AS other ON TRUE
 LEFT JOIN LATERAL (
@@ -96,7 +100,7 @@ LEFT JOIN LATERAL (
         j.id, j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency,
         j.listing
     FROM job AS j
-    WHERE j.id = asked.job_id
+    WHERE asked.contract_id IS NULL AND j.id = asked.job_id
     LIMIT 1
 ) AS j ON TRUE
 LEFT JOIN LATERAL (
@@ -132,31 +136,34 @@ class CaptureLoads:
                 [told.session_id for told in batch],
                 [told.provider_payment_id for told in batch],
             )
-        return [_found(row) for row in rows]
+        # One object for all of them: what is derived from it then is, too (hashes, wire format).
+        now = rows[0][20]
+        return [_found(row, now) for row in rows]
 
 
-def _found(row: asyncpg.Record) -> FoundSession:
+def _found(row: asyncpg.Record, now: datetime) -> FoundSession:
     payment = payment_from(row[0]) if row[0] is not None else None
     bound = contract_from(row[1], row[2]) if row[1] is not None else None
     live = bound if bound is not None and bound.live and bound.job is not None else None
     if row[3] is not None:
         live = contract_from(row[3], row[4])
     job = Job(*row[5:13]) if row[5] is not None else None
-    business = business_from(row, 20)
+    business = business_from(row, 21)
     assert business is not None
     metadata = {}
     if payment is not None:
-        of = {"contractId": bound.number} if job is None and bound is not None else {}
-        of = {"jobId": job.public_id} if job is not None else of
-        metadata = checkout_metadata(payment, of, row[13], row[14])
+        of = {"jobId": row[13]} if row[13] is not None else {}
+        if payment.job is None and bound is not None:
+            of = {"contractId": bound.number}
+        metadata = checkout_metadata(payment, of, row[14], row[15])
     situation = Situation(
         payment=payment,
         bound=bound,
         live=live,
         job=job,
-        applied=row[15],
+        applied=row[16],
         metadata=metadata,
-        quarantined=row[16],
-        counted=row[17],
+        quarantined=row[17],
+        counted=row[18],
     )
-    return FoundSession(situation, business, row[18], row[19])
+    return FoundSession(situation, business, row[19], now)

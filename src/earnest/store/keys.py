@@ -31,6 +31,7 @@ class Keys:
         self._pool = pool
         self._left: dict[str, list[Iterator[int]]] = {name: [] for name in BLOCK}
         self._count = dict.fromkeys(BLOCK, 0)
+        self._low = set(BLOCK)
         self._refill = asyncio.Lock()
         self._ids = Ids(
             lambda: self._take("object_key"),
@@ -41,18 +42,19 @@ class Keys:
 
     async def ids(self) -> Ids:
         """Fresh identifiers, enough for the decision that follows without another await."""
-        while any(self._count[name] < low for name, low in LOW_WATER.items()):
-            for name, low in LOW_WATER.items():
-                await self._reserve(name, low)
+        while self._low:
+            for name in tuple(self._low):
+                await self._reserve(name)
         return self._ids
 
-    async def _reserve(self, name: str, low: int) -> None:
+    async def _reserve(self, name: str) -> None:
         async with self._refill:
-            while self._count[name] < low:
+            while self._count[name] < LOW_WATER[name]:
                 async with self._pool.connection() as conn:
                     first = await conn.fetchval("SELECT nextval($1::text::regclass)", name)
                 self._left[name].append(iter(range(first, first + BLOCK[name])))
                 self._count[name] += BLOCK[name]
+            self._low.discard(name)
 
     def _take(self, name: str) -> int:
         blocks = self._left[name]
@@ -60,6 +62,8 @@ class Keys:
             key = next(blocks[0], None)
             if key is not None:
                 self._count[name] -= 1
+                if self._count[name] < LOW_WATER[name]:
+                    self._low.add(name)
                 return key
             blocks.pop(0)
 

@@ -1,10 +1,12 @@
 """Between domain values and database rows, both ways: one place per table.
 
 Rows travel as composite values (`contract[]` in, `SELECT c` out), so they have their table's
-columns in order, all of them; columns that the database fills in are None on the way in.
+columns in order, all of them; columns that the database fills in are None on the way in, and so
+are those that never change, once the row is there.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -29,6 +31,10 @@ _WORKS = {one.value: one for one in Work}
 _DISPUTES = {one.value: one for one in Dispute}
 _MONEYS = {one.value: one for one in Money}
 _PAYMENT_STATES = {one.value: one for one in PaymentState}
+
+# Filled by position, for speed: fields and columns have the same order, but for a contract's terms.
+_contract: Callable[..., Contract] = Contract
+_payment: Callable[..., Payment] = Payment
 
 
 def member_row(m: Member) -> Row:
@@ -55,15 +61,7 @@ def member_from(row: asyncpg.Record) -> Member:
 def contract_row(c: Contract) -> Row:
     return (
         c.key,
-        c.public_id,
-        c.business,
-        c.number,
-        c.buyer,
-        c.seller,
-        c.job,
-        c.currency,
-        c.amount_minor,
-        c.created_at,
+        *(_contract_for_good(c) if c.version == 1 else (None, c.business, *(None,) * 7)),
         c.version,
         c.commit_id,
         c.updated_at,
@@ -90,6 +88,21 @@ def contract_row(c: Contract) -> Row:
     )
 
 
+def _contract_for_good(c: Contract) -> Row:
+    """What never changes, and so travels only when the row is made (its business always does)."""
+    return (
+        c.public_id,
+        c.business,
+        c.number,
+        c.buyer,
+        c.seller,
+        c.job,
+        c.currency,
+        c.amount_minor,
+        c.created_at,
+    )
+
+
 def terms_row(c: Contract) -> Row:
     return (c.key, c.commit_id, terms_encoder.encode(c.terms).decode())
 
@@ -106,55 +119,24 @@ _remembered = functools.lru_cache(maxsize=_REMEMBERED_MAX)(decode_terms)
 
 def contract_from(row: asyncpg.Record, terms: str) -> Contract:
     """The contract in a composite value of table contract, with its terms as JSON text."""
-    return Contract(
-        key=row[0],
-        public_id=row[1],
-        business=row[2],
-        number=row[3],
-        buyer=row[4],
-        seller=row[5],
-        job=row[6],
-        currency=row[7],
-        amount_minor=row[8],
-        created_at=row[9],
-        version=row[10],
-        commit_id=row[11],
-        updated_at=row[12],
-        agreement=_AGREEMENTS[row[13]],
-        work=_WORKS[row[14]],
-        dispute=_DISPUTES[row[15]],
-        tranches=tuple([_MONEYS[state] for state in row[16]]),
-        funded_at=row[17],
-        settled_at=row[18],
-        started_at=row[19],
-        ongoing_at=row[20],
-        completed_at=row[21],
-        cancelled_at=row[22],
-        cancelled_by=row[23],
-        cancelled_work=None if row[24] is None else _WORKS[row[24]],
-        cancel_reason=row[25],
-        cancel_reason_description=row[26],
-        refund_requested_at=row[27],
-        unclaimed=row[28],
-        charged_back=row[29],
-        event_seq=row[30],
-        event_head=row[31],
-        terms=_terms(terms),
+    return _contract(
+        *row[:10],
+        _terms(terms),
+        *row[10:13],
+        _AGREEMENTS[row[13]],
+        _WORKS[row[14]],
+        _DISPUTES[row[15]],
+        tuple([_MONEYS[state] for state in row[16]]),
+        *row[17:24],
+        None if row[24] is None else _WORKS[row[24]],
+        *row[25:32],
     )
 
 
 def payment_row(p: Payment) -> Row:
     return (
         p.key,
-        p.public_id,
-        p.business,
-        p.job,
-        p.buyer,
-        p.seller,
-        p.provider_account,
-        p.amount_minor,
-        p.currency,
-        p.created_at,
+        *(_payment_for_good(p) if p.version == 1 else (None,) * 9),
         p.version,
         p.commit_id,
         p.updated_at,
@@ -168,30 +150,23 @@ def payment_row(p: Payment) -> Row:
     )
 
 
+def _payment_for_good(p: Payment) -> Row:
+    return (
+        p.public_id,
+        p.business,
+        p.job,
+        p.buyer,
+        p.seller,
+        p.provider_account,
+        p.amount_minor,
+        p.currency,
+        p.created_at,
+    )
+
+
 def payment_from(row: asyncpg.Record) -> Payment:
     """The payment in a composite value of table payment."""
-    return Payment(
-        key=row[0],
-        public_id=row[1],
-        business=row[2],
-        job=row[3],
-        buyer=row[4],
-        seller=row[5],
-        provider_account=row[6],
-        amount_minor=row[7],
-        currency=row[8],
-        created_at=row[9],
-        version=row[10],
-        commit_id=row[11],
-        updated_at=row[12],
-        state=_PAYMENT_STATES[row[13]],
-        contract=row[14],
-        session_id=row[15],
-        session_url=row[16],
-        session_expires_at=row[17],
-        provider_payment_id=row[18],
-        captured_at=row[19],
-    )
+    return _payment(*row[:13], _PAYMENT_STATES[row[13]], *row[14:])
 
 
 def refund_row(r: Refund) -> Row:
