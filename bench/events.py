@@ -27,9 +27,15 @@ from earnest.domain.change import of_contract
 from earnest.domain.contract import Agreement, record
 from earnest.domain.hiring import payment_change
 from earnest.domain.party import SYSTEM
-from earnest.domain.payment import Capture, CaptureKind, Payment, PaymentState
+from earnest.domain.payment import (
+    Capture,
+    CaptureKind,
+    Payment,
+    PaymentState,
+    checkout_metadata,
+)
 from earnest.domain.verbs import created_body, new_contract
-from earnest.ids import PublicId
+from earnest.ids import PublicId, key_of
 from earnest.ledger.movements import expand
 from earnest.providers import signature
 from earnest.providers.events import parse_event
@@ -62,7 +68,6 @@ class Due(msgspec.Struct, frozen=True):
     payment: Payment
     event_id: str
     provider_payment_id: str
-    metadata: dict[str, str]
     raw: bytes
     header: str
 
@@ -133,7 +138,7 @@ class Events:
             provider_payment_id=due.provider_payment_id,
             amount_minor=payment.amount_minor,
             currency=payment.currency,
-            metadata=due.metadata,
+            metadata=payment.metadata,
         )
         ids = await core.keys.ids()
         change = take_capture(capture, found.situation, found.business, found.now, ids)
@@ -155,17 +160,23 @@ class Events:
         due: list[Due] = []
         for first in range(0, len(jobs), seeding.CHUNK):
             chunk = jobs[first : first + seeding.CHUNK]
-            made = [await _open(core, row[0], buyer, random.choice(sellers)) for row in chunk]
+            made = [
+                await _open(core, job_id, buyer, random.choice(sellers), names)
+                for _, job_id in chunk
+            ]
             for step in (0, 1):  # the contracts, then what is to be paid for them
                 assert all(await asyncio.gather(*(core.door.commit(one[step]) for one in made)))
-            for (_, opened), (_, job_id) in zip(made, chunk, strict=True):
+            for _, opened in made:
                 assert opened.change.payment is not None
-                due.append(_due(opened.change.payment, job_id, names))
+                due.append(_due(opened.change.payment))
         return due
 
 
-async def _open(core: Core, job: int, buyer: int, seller: int) -> tuple[Commit, Commit]:
+async def _open(
+    core: Core, job_id: PublicId, buyer: int, seller: int, names: dict[int, PublicId]
+) -> tuple[Commit, Commit]:
     """A contract that both have agreed to, and its open payment."""
+    job = key_of(job_id)
     ids = await core.keys.ids()
     now = datetime.now(UTC)
     draft = new_contract(
@@ -191,6 +202,7 @@ async def _open(core: Core, job: int, buyer: int, seller: int) -> tuple[Commit, 
         provider_account=core.provider_account,
         amount_minor=contract.charge_minor,
         currency=contract.currency,
+        metadata=checkout_metadata(public_id, {"jobId": job_id}, names[buyer], names[seller]),
         created_at=now,
         version=0,
         commit_id=0,
@@ -212,14 +224,8 @@ async def _open(core: Core, job: int, buyer: int, seller: int) -> tuple[Commit, 
     return Commit(of_contract(contract, told)), Commit(opened)
 
 
-def _due(payment: Payment, job_id: PublicId, names: dict[int, PublicId]) -> Due:
+def _due(payment: Payment) -> Due:
     number = next(_numbers)
-    metadata = {
-        "paymentId": payment.public_id,
-        "jobId": job_id,
-        "clientId": names[payment.buyer],
-        "freelancerId": names[payment.seller],
-    }
     event_id, provider_payment_id = f"evt_bench_{number}", f"pi_bench_{number}"
     session = {
         "id": payment.session_id,
@@ -227,7 +233,7 @@ def _due(payment: Payment, job_id: PublicId, names: dict[int, PublicId]) -> Due:
         "amount_total": payment.amount_minor,
         "currency": payment.currency.lower(),
         "livemode": False,
-        "metadata": metadata,
+        "metadata": payment.metadata,
         "payment_intent": provider_payment_id,
         "payment_status": "paid",
         # Stripe's sessions are some 3 KB: what we do not read has to be parsed, too.
@@ -245,7 +251,7 @@ def _due(payment: Payment, job_id: PublicId, names: dict[int, PublicId]) -> Due:
     }
     raw = msgspec.json.encode(event)
     header = signature.sign(raw, SECRET, now)
-    return Due(payment, event_id, provider_payment_id, metadata, raw, header)
+    return Due(payment, event_id, provider_payment_id, raw, header)
 
 
 Work = TypeVar("Work")

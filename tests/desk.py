@@ -19,7 +19,7 @@ from earnest.domain.hiring import Hire, Job
 from earnest.domain.party import SYSTEM, Actor, Role
 from earnest.domain.payment import Payment
 from earnest.errors import Unavailable
-from earnest.ids import Ids, key_of
+from earnest.ids import Ids, PublicId, key_of
 from earnest.ledger.movements import Posting, Transfer, expand
 from earnest.store import accounts, keys
 from earnest.store.commit import Commit, Door
@@ -48,6 +48,7 @@ class Desk(msgspec.Struct):
     alice: Actor
     bob: Actor
     olga: Actor
+    jobs: dict[int, PublicId] = {}
 
     @classmethod
     async def open(cls, pool: Pool) -> "Desk":
@@ -67,7 +68,8 @@ class Desk(msgspec.Struct):
                     password_hash="none",
                 )
                 people.append(Actor(role, key_of(party), party))
-        return cls(pool, Door(pool), Keys(pool), *people)
+        alice, bob, olga = people
+        return cls(pool, Door(pool), Keys(pool), alice, bob, olga)
 
     # -- what is there ------------------------------------------------------------------------
 
@@ -75,17 +77,19 @@ class Desk(msgspec.Struct):
         async with self.pool.connection() as conn:
             fresh = await keys.draw(conn)
             await conn.execute(NEW_JOB, fresh.key, fresh.public_id, self.alice.key, RATE_MINOR)
+        self.jobs[fresh.key] = fresh.public_id
         return fresh.key
 
-    def _job(self, job: int) -> Job:
-        nobody = self.alice.public_id  # a job's public id matters to no decision
-        return Job(job, nobody, self.alice.key, "Logo", "", RATE_MINOR, "INR", "Open")
+    def _hire(self, job: int, contract: Contract | None) -> Hire:
+        known_as = self.jobs[job]
+        of = Job(job, known_as, self.alice.key, "Logo", "", RATE_MINOR, "INR", "Open")
+        return Hire(of, self.bob.key, self.bob.public_id, True, contract, payment=None)
 
     async def new_contract(self, job: int | None = None) -> Commit:
         """A decided contract for `job`, not yet handed in."""
         job = job or await self.new_job()
         ids = await self.keys.ids()
-        hire = Hire(self._job(job), self.bob.key, applied=True, contract=None, payment=None)
+        hire = self._hire(job, None)
         return Commit(hiring.create_contract(hire, SHOP, self.alice, now(), ids, RATE_MINOR))
 
     async def created(self) -> Contract:
@@ -95,10 +99,8 @@ class Desk(msgspec.Struct):
         """A contract with its money in it, its work done: ready for whatever comes."""
         contract = await self.created()
         ids = await self.keys.ids()
-        of = Job(
-            contract.job or 0, contract.public_id, self.alice.key, "", "", RATE_MINOR, "INR", ""
-        )
-        hire = Hire(of, self.bob.key, applied=True, contract=contract, payment=None)
+        assert contract.job is not None
+        hire = self._hire(contract.job, contract)
         opening = hiring.open_payment(hire, SHOP, 1, self.alice, now(), ids)
         assert isinstance(opening, Change)
         assert await self.door.commit(Commit(opening))

@@ -63,6 +63,7 @@ def pay(contract: Contract, actor: Actor, now: datetime, ids: Ids) -> Change:
         provider_account=1,
         amount_minor=contract.charge_minor,
         currency=contract.currency,
+        metadata={},
         created_at=now,
         version=2,
         commit_id=1,

@@ -25,7 +25,7 @@ from earnest.domain.change import Change, of_contract
 from earnest.domain.contract import Contract, record
 from earnest.domain.hiring import payment_change
 from earnest.domain.party import SYSTEM, Actor, Role
-from earnest.domain.payment import Payment, PaymentState
+from earnest.domain.payment import Payment, PaymentState, checkout_metadata
 from earnest.domain.verbs import cancel, created_body, new_contract
 from earnest.ids import PublicId
 from earnest.store.commit import Commit
@@ -227,8 +227,8 @@ class _Seeder:
         contract = None
         if situation in ("contract", "cancelled"):
             contract = await self._contract(key, self.bob, rate_minor)
-        payment = await self._open(key, rate_minor, contract)
-        self._told(payment, public_id, ending)
+        payment = await self._open(key, public_id, rate_minor, contract)
+        self._told(payment, ending)
         if situation == "cancelled":
             assert contract is not None
             ids = await self.core.keys.ids()
@@ -237,17 +237,11 @@ class _Seeder:
             await self._contract(key, self.mallet, rate_minor)
         elif situation == "two sessions":
             await self._payment(payment, "payment.expired", state=PaymentState.EXPIRED)
-            self._told(await self._open(key, rate_minor, None), public_id, ending)
+            self._told(await self._open(key, public_id, rate_minor, None), ending)
 
-    def _told(self, payment: Payment, job: PublicId, ending: str) -> None:
-        metadata: dict[str, str] = {
-            "paymentId": payment.public_id,
-            "jobId": job,
-            "clientId": self.names[payment.buyer],
-            "freelancerId": self.names[payment.seller],
-        }
+    def _told(self, payment: Payment, ending: str) -> None:
         assert payment.session_id is not None
-        plain = _plain(payment.session_id, payment.amount_minor, payment.currency, metadata)
+        plain = _plain(payment.session_id, payment.amount_minor, payment.currency, payment.metadata)
         self.sessions.append(_session(plain, ending))
 
     async def _contract(self, job: int, seller: int, rate_minor: int) -> Contract:
@@ -271,7 +265,9 @@ class _Seeder:
             ids=ids,
         )
 
-    async def _open(self, job: int, rate_minor: int, contract: Contract | None) -> Payment:
+    async def _open(
+        self, job: int, known_as: PublicId, rate_minor: int, contract: Contract | None
+    ) -> Payment:
         ids = await self.core.keys.ids()
         now = datetime.now(UTC)
         priced = contract or self._draft(job, self.bob, rate_minor, now, ids)
@@ -286,6 +282,9 @@ class _Seeder:
             provider_account=self.core.provider_account,
             amount_minor=priced.charge_minor,
             currency=priced.currency,
+            metadata=checkout_metadata(
+                public_id, {"jobId": known_as}, self.names[self.buyer], self.names[self.bob]
+            ),
             created_at=now,
             version=0,
             commit_id=0,

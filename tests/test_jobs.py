@@ -26,9 +26,10 @@ INSERT INTO contract (
 OPEN_PAYMENT = """
 INSERT INTO payment (
     id, public_id, business_id, job_id, buyer_id, seller_id, provider_account_id, amount_minor,
-    currency, created_at, version, commit_id, updated_at, state, session_url
+    currency, metadata, created_at, version, commit_id, updated_at, state, session_url
 ) VALUES (
-    4243, '66aa00000000000000001093', 1, $3, $1, $2, 1, 1200000, 'INR', now(), 1, 1, now(), $4, ''
+    4243, '66aa00000000000000001093', 1, $3, $1, $2, 1, 1200000, 'INR', '{}', now(), 1, 1, now(),
+    $4, ''
 )
 """
 

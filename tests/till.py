@@ -115,6 +115,7 @@ class Till(msgspec.Struct):
             provider_account=1,
             amount_minor=contract.charge_minor,
             currency=contract.currency,
+            metadata={},
             created_at=NOW,
             version=1,
             commit_id=1,

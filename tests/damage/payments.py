@@ -202,6 +202,13 @@ HISTORIES_AND_PAYMENTS = (
         ("UPDATE payment SET state = 'open' WHERE id = :row",),
     ),
     Damage(
+        "a payment asked for in another name",
+        13,
+        "payment",
+        OPEN_PAYMENT,
+        ("UPDATE payment SET metadata = replace(metadata, 'clientId', 'payerId') WHERE id = :row",),
+    ),
+    Damage(
         "a payment for another seller than the contract's",
         13,
         "payment",

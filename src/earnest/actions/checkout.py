@@ -12,13 +12,12 @@ from earnest.actions.core import ATTEMPTS_MAX, Core
 from earnest.domain.change import Change
 from earnest.domain.hiring import payment_change
 from earnest.domain.party import SYSTEM
-from earnest.domain.payment import PAYABLE, Payment, PaymentState
+from earnest.domain.payment import PAYABLE, Payment, PaymentState, checkout_metadata
 from earnest.errors import Conflict, Refused
 from earnest.ids import Ids, PublicId
 from earnest.store import checkouts
 from earnest.store.checkouts import FoundCheckout
 from earnest.store.commit import Commit
-from earnest.store.hiring import checkout_metadata
 
 SESSION_SECONDS = 3_600
 
@@ -65,7 +64,6 @@ async def open_session(core: Core, business: int, contract: PublicId, urls: Urls
             continue
         if payment.state is not PaymentState.OPENING:
             return payment
-        of = {"contractId": found.contract.number}
         try:
             session = await ask(
                 core,
@@ -73,9 +71,7 @@ async def open_session(core: Core, business: int, contract: PublicId, urls: Urls
                 payment,
                 found.now,
                 title=found.contract.terms.title,
-                metadata=checkout_metadata(
-                    payment, of, found.buyer.public_id, found.seller.public_id
-                ),
+                metadata=payment.metadata,
                 urls=urls,
                 expires_in_seconds=SESSION_SECONDS,
             )
@@ -111,6 +107,12 @@ def begin(found: FoundCheckout, provider_account: int, now: datetime, ids: Ids) 
         provider_account=provider_account,
         amount_minor=contract.charge_minor,
         currency=contract.currency,
+        metadata=checkout_metadata(
+            public_id,
+            {"contractId": contract.number},
+            found.buyer.public_id,
+            found.seller.public_id,
+        ),
         created_at=now,
         version=0,
         commit_id=0,

@@ -8,7 +8,7 @@ from earnest.domain import hiring
 from earnest.domain.capture import take_capture
 from earnest.domain.change import Change
 from earnest.domain.contract import Contract
-from earnest.domain.hiring import FreelancerNotFound, JobNotFound
+from earnest.domain.hiring import JobNotFound
 from earnest.domain.party import Actor
 from earnest.domain.payment import Capture, CaptureKind, Payment, PaymentState
 from earnest.errors import (
@@ -25,7 +25,6 @@ from earnest.store.contracts import Documented
 from earnest.store.hiring import (
     FoundJob,
     FoundPayment,
-    checkout_metadata,
     load_job,
     load_payment,
 )
@@ -120,22 +119,14 @@ async def open_payment(
                 continue
             assert wanted.payment is not None
             payment = wanted.payment
-        if found.seller is None or found.buyer is None:
-            raise FreelancerNotFound
-        hired_for = found.hire.job
         try:
             session = await ask(
                 core,
                 actor,
                 payment,
                 found.now,
-                title=hired_for.title,
-                metadata=checkout_metadata(
-                    payment,
-                    {"jobId": hired_for.public_id},
-                    found.buyer.public_id,
-                    found.seller.public_id,
-                ),
+                title=found.hire.job.title,
+                metadata=payment.metadata,
                 urls=urls,
                 expires_in_seconds=CHECKOUT_SECONDS,
             )

@@ -43,7 +43,6 @@ class Situation(msgspec.Struct, frozen=True):
     live: Contract | None
     job: Job | None
     applied: bool
-    metadata: dict[str, str]
     quarantined: bool
     counted: bool
 
@@ -70,7 +69,7 @@ def take_capture(
     asked = (payment.amount_minor, payment.currency, payment.provider_account)
     if asked != (capture.amount_minor, capture.currency, capture.provider_account):
         return _quarantine(capture, situation, "not the amount that we asked for", now, ids)
-    if not _for_whom_we_asked(capture.metadata, situation.metadata):
+    if not _for_whom_we_asked(capture.metadata, payment.metadata):
         return _quarantine(capture, situation, "not for whom we asked", now, ids)
     payment = msgspec.structs.replace(
         payment, provider_payment_id=capture.provider_payment_id, captured_at=capture.occurred_at

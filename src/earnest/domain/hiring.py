@@ -19,7 +19,7 @@ from earnest.domain.contract import Contract, Money, record
 from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.movement import Attached, Funded, ParkedRefunded
 from earnest.domain.party import Actor, Role
-from earnest.domain.payment import PAYABLE, Payment, PaymentState
+from earnest.domain.payment import PAYABLE, Payment, PaymentState, checkout_metadata
 from earnest.domain.projection import step
 from earnest.domain.refusals import WrongRole
 from earnest.domain.returning import begun, late
@@ -101,6 +101,7 @@ class Hire(msgspec.Struct, frozen=True):
 
     job: Job
     seller: int | None
+    seller_public_id: PublicId
     applied: bool
     contract: Contract | None
     payment: Payment | None
@@ -220,6 +221,9 @@ def open_payment(
         provider_account=provider_account,
         amount_minor=priced.charge_minor,
         currency=business.currency,
+        metadata=checkout_metadata(
+            public_id, {"jobId": hire.job.public_id}, actor.public_id, hire.seller_public_id
+        ),
         created_at=now,
         version=0,
         commit_id=0,

@@ -35,7 +35,8 @@ TAKEN = frozenset({PaymentState.CAPTURED, PaymentState.PARKED, PaymentState.REFU
 
 
 class Payment(msgspec.Struct, frozen=True):
-    """One payment at one version. `amount_minor` is what we asked the provider to collect."""
+    """One payment at one version. `amount_minor` is what we asked the provider to collect,
+    `metadata` what we asked it to repeat in its events."""
 
     key: int
     public_id: PublicId
@@ -46,6 +47,7 @@ class Payment(msgspec.Struct, frozen=True):
     provider_account: int
     amount_minor: int
     currency: str
+    metadata: dict[str, str]
     created_at: datetime
     # from here on: what changes
     version: int
@@ -58,6 +60,16 @@ class Payment(msgspec.Struct, frozen=True):
     session_expires_at: datetime | None = None
     provider_payment_id: str | None = None
     captured_at: datetime | None = None
+
+
+def checkout_metadata(
+    payment: PublicId, of: dict[str, str], buyer: PublicId, seller: PublicId
+) -> dict[str, str]:
+    """What goes with a checkout to the provider, and comes back in its events (spec 3.2).
+
+    `of` names the job or, without one, the contract.
+    """
+    return {"paymentId": payment, **of, "clientId": buyer, "freelancerId": seller}
 
 
 class CaptureKind(StrEnum):

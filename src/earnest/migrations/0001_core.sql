@@ -324,6 +324,8 @@ CREATE TABLE payment (
     provider_account_id smallint NOT NULL,
     amount_minor bigint NOT NULL,
     currency text NOT NULL,
+    -- What the provider was asked to repeat in its events, JSON.
+    metadata text NOT NULL,
     created_at timestamptz NOT NULL,
     -- from here on: what a commit may change
     version integer NOT NULL,

@@ -191,6 +191,7 @@ CREATE TABLE public.payment (
     provider_account_id smallint NOT NULL,
     amount_minor bigint NOT NULL,
     currency text NOT NULL,
+    metadata text NOT NULL,
     created_at timestamp with time zone NOT NULL,
     version integer NOT NULL,
     commit_id bigint NOT NULL,
@@ -468,13 +469,13 @@ BEGIN
 
         INSERT INTO payment (
             id, public_id, business_id, job_id, buyer_id, seller_id, provider_account_id,
-            amount_minor, currency, created_at, version, commit_id, updated_at, state,
+            amount_minor, currency, metadata, created_at, version, commit_id, updated_at, state,
             contract_id, session_id, session_url, session_expires_at, provider_payment_id,
             captured_at
         )
         SELECT
             n.id, n.public_id, n.business_id, n.job_id, n.buyer_id, n.seller_id,
-            n.provider_account_id, n.amount_minor, n.currency, n.created_at, n.version,
+            n.provider_account_id, n.amount_minor, n.currency, n.metadata, n.created_at, n.version,
             n.commit_id, n.updated_at, n.state, n.contract_id, n.session_id, n.session_url,
             n.session_expires_at, n.provider_payment_id, n.captured_at
         FROM unnest(payments) AS n

@@ -15,7 +15,6 @@ from earnest.domain.hiring import Job
 from earnest.store.contracts import business_from
 from earnest.store.db import Pool
 from earnest.store.grouping import Grouped
-from earnest.store.hiring import checkout_metadata
 from earnest.store.rows import contract_from, payment_from
 
 LOADS_MAX = 128
@@ -55,9 +54,6 @@ SELECT
     other.contract AS other,
     (SELECT t.terms FROM contract_terms AS t WHERE t.contract_id = other.id) AS other_terms,
     j.id, j.public_id, j.client_id, j.title, j.description, j.rate_minor, j.currency, j.listing,
-    (SELECT w.public_id FROM job AS w WHERE w.id = asked.job_id) AS job,
-    (SELECT w.public_id FROM party AS w WHERE w.id = asked.buyer_id) AS buyer,
-    (SELECT w.public_id FROM party AS w WHERE w.id = asked.seller_id) AS seller,
     asked.contract_id IS NULL AND (
         SELECT TRUE FROM application AS a
         WHERE a.job_id = asked.job_id AND a.freelancer_id = asked.seller_id
@@ -81,7 +77,7 @@ SELECT
 FROM unnest((SELECT $3::text[]), (SELECT $4::text[]), (SELECT $5::text[]))
     WITH ORDINALITY AS q (event_id, session_id, payment_id, position)
 LEFT JOIN LATERAL (
-    SELECT p AS payment, p.business_id, p.contract_id, p.job_id, p.buyer_id, p.seller_id
+    SELECT p AS payment, p.business_id, p.contract_id, p.job_id, p.seller_id
     FROM payment AS p
     WHERE p.provider_account_id = $2 AND p.session_id = q.session_id
     LIMIT 1
@@ -137,7 +133,7 @@ class CaptureLoads:
                 [told.provider_payment_id for told in batch],
             )
         # One object for all of them: what is derived from it then is, too (hashes, wire format).
-        now = rows[0][20]
+        now = rows[0][17]
         return [_found(row, now) for row in rows]
 
 
@@ -148,22 +144,15 @@ def _found(row: asyncpg.Record, now: datetime) -> FoundSession:
     if row[3] is not None:
         live = contract_from(row[3], row[4])
     job = Job(*row[5:13]) if row[5] is not None else None
-    business = business_from(row, 21)
+    business = business_from(row, 18)
     assert business is not None
-    metadata = {}
-    if payment is not None:
-        of = {"jobId": row[13]} if row[13] is not None else {}
-        if payment.job is None and bound is not None:
-            of = {"contractId": bound.number}
-        metadata = checkout_metadata(payment, of, row[14], row[15])
     situation = Situation(
         payment=payment,
         bound=bound,
         live=live,
         job=job,
-        applied=row[16],
-        metadata=metadata,
-        quarantined=row[17],
-        counted=row[18],
+        applied=row[13],
+        quarantined=row[14],
+        counted=row[15],
     )
-    return FoundSession(situation, business, row[19], now)
+    return FoundSession(situation, business, row[16], now)

@@ -91,6 +91,7 @@ async def load_job(
         hire = Hire(
             job=Job(*row[0:8]),
             seller=row[11],
+            seller_public_id=freelancer,
             applied=row["applied"],
             contract=_contract(row),
             payment=_payment(row),
@@ -105,21 +106,6 @@ async def load_job(
         stored=stored_from(row, 29),
         now=row[32],
     )
-
-
-def checkout_metadata(
-    payment: Payment, of: dict[str, str], buyer: PublicId, seller: PublicId
-) -> dict[str, str]:
-    """What goes with a checkout to the provider, and comes back in its events (spec 3.2).
-
-    `of` names the job or, without one, the contract.
-    """
-    return {
-        "paymentId": payment.public_id,
-        **of,
-        "clientId": buyer,
-        "freelancerId": seller,
-    }
 
 
 class FoundPayment(msgspec.Struct, frozen=True):

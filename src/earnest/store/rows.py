@@ -23,6 +23,7 @@ Row = tuple[Any, ...]
 
 terms_encoder = msgspec.json.Encoder()
 terms_decoder = msgspec.json.Decoder(Terms)
+_metadata = msgspec.json.Decoder(dict[str, str]).decode
 _parts_decoder = msgspec.json.Decoder(tuple[Part, ...])
 
 # Calling an Enum takes ten times as long, and there are five in every contract.
@@ -136,7 +137,7 @@ def contract_from(row: asyncpg.Record, terms: str) -> Contract:
 def payment_row(p: Payment) -> Row:
     return (
         p.key,
-        *(_payment_for_good(p) if p.version == 1 else (None,) * 9),
+        *(_payment_for_good(p) if p.version == 1 else (None,) * 10),
         p.version,
         p.commit_id,
         p.updated_at,
@@ -160,13 +161,14 @@ def _payment_for_good(p: Payment) -> Row:
         p.provider_account,
         p.amount_minor,
         p.currency,
+        msgspec.json.encode(p.metadata).decode(),
         p.created_at,
     )
 
 
 def payment_from(row: asyncpg.Record) -> Payment:
     """The payment in a composite value of table payment."""
-    return _payment(*row[:13], _PAYMENT_STATES[row[13]], *row[14:])
+    return _payment(*row[:9], _metadata(row[9]), *row[10:14], _PAYMENT_STATES[row[14]], *row[15:])
 
 
 def refund_row(r: Refund) -> Row:

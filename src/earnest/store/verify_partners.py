@@ -140,6 +140,26 @@ ORDER BY b.id
 LIMIT 1
 """
 
+# What the provider repeats in its events is compared with this, text by text.
+ASKED_FOR_ITS_PEOPLE = """
+SELECT p.id::text, p.public_id, w.metadata, p.metadata
+FROM payment AS p
+LEFT JOIN party AS buyer ON buyer.id = p.buyer_id
+LEFT JOIN party AS seller ON seller.id = p.seller_id
+LEFT JOIN job AS j ON j.id = p.job_id
+LEFT JOIN contract AS c ON c.id = p.contract_id AND p.job_id IS NULL
+CROSS JOIN LATERAL (
+    SELECT format(
+        '{"paymentId":"%s","%s":"%s","clientId":"%s","freelancerId":"%s"}', p.public_id,
+        CASE WHEN p.job_id IS NULL THEN 'contractId' ELSE 'jobId' END,
+        coalesce(j.public_id, c.number), buyer.public_id, seller.public_id
+    ) AS metadata
+) AS w
+WHERE p.metadata IS DISTINCT FROM w.metadata
+ORDER BY p.id
+LIMIT 1
+"""
+
 CHECKS = (
     Check(13, "what a contract holds came by its payment", "transfer", FUNDED_BY_ITS_PAYMENT),
     Check(
@@ -147,6 +167,12 @@ CHECKS = (
         "a payment is for a job, or for a contract that has none",
         "payment",
         PAYMENT_IS_FOR_SOMETHING,
+    ),
+    Check(
+        13,
+        "a payment was asked for in the names of its people and of its job or contract",
+        "payment",
+        ASKED_FOR_ITS_PEOPLE,
     ),
     Check(
         25,
