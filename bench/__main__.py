@@ -66,7 +66,7 @@ QUICK = Size(
     read_rounds=5,
     reads=6_400,
     webhooks=1_600,
-    events=1_920,
+    events=960,
 )
 FULL = Size(
     rounds=9,
@@ -75,7 +75,7 @@ FULL = Size(
     read_rounds=9,
     reads=25_600,
     webhooks=9_600,
-    events=3_840,
+    events=1_920,
 )
 ROUNDS_MIN = 3
 
@@ -224,7 +224,7 @@ async def measure(server: Embedded, size: Size) -> tuple[list[report.Figure], re
         figures += await partners.run(say)
         webhooks = Webhooks(pool, server, rounds=size.read_rounds, count=size.webhooks)
         figures += await webhooks.run(say)
-        events = Events(pool, server, rounds=size.read_rounds, count=size.events)
+        events = Events(pool, server, rounds=3 * size.read_rounds, count=size.events)
         figures += await events.run(say)
         async with pool.connection() as conn:
             postgresql = await conn.fetchval("SELECT current_setting('server_version')")

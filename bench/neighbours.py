@@ -3,7 +3,9 @@
 Rounds among busy neighbours scatter widely, to either side: they are shown and not judged.
 """
 
+import asyncio
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -11,6 +13,24 @@ import psutil
 
 SHARE_MAX = 0.25
 """Above this share of all cores a round is noise."""
+
+QUIET_CORES = 0.1
+QUIET_SECONDS, QUIET_SECONDS_MAX = 0.5, 120
+
+
+async def quiet(postmaster: Path, serving: int) -> None:
+    """Return when the server that has just been started has settled: a worker's first chores (it
+    reconciles yesterday) are no part of what is measured.
+
+    Raises TimeoutError when it does not.
+    """
+    until = time.monotonic() + QUIET_SECONDS_MAX
+    while time.monotonic() < until:
+        begun = Clock.read(postmaster, serving)
+        await asyncio.sleep(QUIET_SECONDS)
+        if Clock.read(postmaster, serving).ours - begun.ours < QUIET_CORES * QUIET_SECONDS:
+            return
+    raise TimeoutError(f"still at work after {QUIET_SECONDS_MAX} seconds")
 
 
 class Clock(msgspec.Struct, frozen=True):

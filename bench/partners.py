@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from bench import books, load, seeding
-from bench.neighbours import Clock
+from bench.neighbours import Clock, quiet
 from bench.reads import CONNECTIONS, ready, serve, token_of
 from bench.report import Figure
 from earnest.domain.partner_settings import Wanted
@@ -59,6 +59,8 @@ class Partners:
             port, serving = serve(self._server, Path(directory))
             try:
                 await ready(port)
+                postmaster = self._server.pgdata / "postmaster.pid"
+                await quiet(postmaster, serving.pid)
                 token = await partner_token(port, broker.partner.client_id, broker.secret)
                 posts = Requests(
                     port,
@@ -71,7 +73,6 @@ class Partners:
                 say("serving; a marketplace and a partner")
                 await self._round(port, posts, creates, measured=False)
                 await books.analyze(self._server.owner_dsn)
-                postmaster = self._server.pgdata / "postmaster.pid"
                 for number in range(self._rounds):
                     begun = Clock.read(postmaster, serving.pid)
                     await self._round(port, posts, creates, swapped=number % 2 == 1)

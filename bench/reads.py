@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from bench import load, seeding, yardstick
-from bench.neighbours import Clock
+from bench.neighbours import Clock, quiet
 from bench.report import Figure
 from earnest.app import access_tokens
 from earnest.domain.party import Role
@@ -66,6 +66,7 @@ class Reads:
             port, serving = serve(self._server, Path(directory))
             try:
                 await ready(port)
+                await quiet(self._server.pgdata / "postmaster.pid", serving.pid)
                 say("serving; reading contracts")
                 await self._measure(pgbench, serving.pid, self._view(port, client))
             finally:

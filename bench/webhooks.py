@@ -18,6 +18,7 @@ import httpx
 import msgspec
 
 from bench import load, receiver
+from bench.neighbours import quiet
 from bench.partners import Requests, partner_token
 from bench.reads import SECRET, ready, serve
 from bench.report import Figure
@@ -161,6 +162,7 @@ class Webhooks:
             api, serving = serve(self._server, Path(directory), EARNEST_WEBHOOK_ALLOW_PRIVATE="1")
             try:
                 await ready(api)
+                await quiet(self._server.pgdata / "postmaster.pid", serving.pid)
                 token = await partner_token(api, made.partner.client_id, made.secret)
                 await _subscribe(api, token, f"http://127.0.0.1:{port}/")
                 requests = Requests(api, [], PublicId(""), made.partner.business.key, "", token)
