@@ -13,7 +13,7 @@ from earnest.domain.business import Business
 from earnest.domain.capture import Situation
 from earnest.domain.hiring import Job
 from earnest.store.contracts import business_from
-from earnest.store.db import Pool
+from earnest.store.db import Pool, spaced
 from earnest.store.grouping import Grouped
 from earnest.store.rows import contract_from, payment_from
 
@@ -74,7 +74,10 @@ SELECT
     ) IS TRUE AS known,
     (SELECT business_now()) AS now,
     b.id, b.name, b.currency, b.settings
-FROM unnest((SELECT $3::text[]), (SELECT $4::text[]), (SELECT $5::text[]))
+FROM unnest(
+    (SELECT string_to_array($3, ' ', '')), (SELECT string_to_array($4, ' ', '')),
+    (SELECT string_to_array($5, ' ', ''))
+)
     WITH ORDINALITY AS q (event_id, session_id, payment_id, position)
 LEFT JOIN LATERAL (
     SELECT p AS payment, p.business_id, p.contract_id, p.job_id, p.seller_id
@@ -128,9 +131,9 @@ class CaptureLoads:
                 LOAD,
                 self._provider,
                 self._provider_account,
-                [told.event_id for told in batch],
-                [told.session_id for told in batch],
-                [told.provider_payment_id for told in batch],
+                spaced([told.event_id for told in batch]),
+                spaced([told.session_id or "" for told in batch]),
+                spaced([told.provider_payment_id or "" for told in batch]),
             )
         # One object for all of them: what is derived from it then is, too (hashes, wire format).
         now = rows[0][17]
