@@ -28,7 +28,7 @@ from earnest.store.embedded import Embedded
 from earnest.store.migrate import migrate
 
 pytest_plugins = [
-    "web", "crowd", "town", "wire", "storefront", "partners", "counter", "people", "written",
+    "faces", "web", "crowd", "town", "wire", "storefront", "partners", "counter", "people", "written",
     "shop",
 ]  # fmt: skip
 

@@ -88,18 +88,25 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
     """
     metrics = metrics or Metrics()
     core = build_core(settings, pool, metrics)
-    passwords = Passwords()
+    app = build_faces(settings)
+    app.state = _state(settings, core, Passwords(), metrics)
+    app.state["described"] = docs_page.Described(app, settings.public_url)
+    app.asgi_handler = Straight(app)
+    if settings.client_url:
+        app.asgi_handler = Origins(app.asgi_handler, origin_of(settings.client_url))
+    app.open_envelope(
+        metrics,
+        derive_key(settings.secret_key, "log-client"),
+        is_https=settings.public_url.startswith("https://"),
+        trusted_proxies=settings.trusted_proxies,
+        tells_requests=settings.log_requests,
+    )
+    return app
 
-    @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            await core.door.drain()
-            passwords.close()
-            await core.provider.close()
-            await pool.close()
 
+def build_faces(settings: Settings) -> Envelope:
+    """All routes that these settings have. They know nothing of a database yet: what handlers work
+    with, they find in `request.app.state`."""
     handlers: list[ControllerRouterHandler] = [
         healthz,
         readyz,
@@ -151,8 +158,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
     app = Envelope(
         handlers,
         before_request=admit,
-        state=_state(settings, core, passwords, metrics),
-        lifespan=[lifespan],
+        lifespan=[_life],
         request_class=EarnestRequest,
         response_class=WireResponse,
         exception_handlers=problems.HANDLERS,
@@ -162,18 +168,18 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
         debug=False,
     )
     require_declared(app.routes)
-    app.state["described"] = docs_page.Described(app, settings.public_url)
-    app.asgi_handler = Straight(app)
-    if settings.client_url:
-        app.asgi_handler = Origins(app.asgi_handler, origin_of(settings.client_url))
-    app.open_envelope(
-        metrics,
-        derive_key(settings.secret_key, "log-client"),
-        is_https=settings.public_url.startswith("https://"),
-        trusted_proxies=settings.trusted_proxies,
-        tells_requests=settings.log_requests,
-    )
     return app
+
+
+@asynccontextmanager
+async def _life(app: Litestar) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await app.state.core.door.drain()
+        app.state.passwords.close()
+        await app.state.provider.close()
+        await app.state.pool.close()
 
 
 def build_core(settings: Settings, pool: Pool, metrics: Metrics | None = None) -> Core:

@@ -39,6 +39,7 @@ from earnest.providers.base import (
     ProviderRefund,
     RefundRequest,
 )
+from earnest.providers.http import open_client
 from earnest.providers.sandbox_books import SandboxBooks
 from earnest.providers.sandbox_memory import (
     Connection,
@@ -97,8 +98,7 @@ class SandboxProvider(SandboxPayouts, SandboxBooks):
         super().__init__(pool, public_url, clock, needs_onboarding=needs_onboarding)
         self._webhook_secret = webhook_secret
         self._webhook_url = webhook_url
-        # No proxies and no netrc from the environment: the URL is what was configured.
-        self._http = httpx.AsyncClient(trust_env=False, timeout=ANSWER_WITHIN_SECONDS)
+        self._http = open_client(ANSWER_WITHIN_SECONDS)
 
     async def close(self) -> None:
         """Close the connections to the webhook."""

@@ -24,6 +24,7 @@ from earnest.errors import (
     ProviderTransient,
     ProviderUnknown,
 )
+from earnest.providers.http import open_client
 
 API_VERSION = "2026-10-28.endive"
 """What our requests and the webhook endpoint at Stripe are written for."""
@@ -53,7 +54,7 @@ class Line(stripe.HTTPClient):
     def __init__(self) -> None:
         super().__init__()
         timeout = httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
-        self._http = httpx.AsyncClient(trust_env=False, timeout=timeout)
+        self._http = open_client(timeout)
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
