@@ -28,8 +28,8 @@ from earnest.store.embedded import Embedded
 from earnest.store.migrate import migrate
 
 pytest_plugins = [
-    "faces", "web", "crowd", "town", "wire", "storefront", "partners", "counter", "people", "written",
-    "shop",
+    "faces", "web", "crowd", "town", "wire", "storefront", "partners", "counter", "people",
+    "written", "shop",
 ]  # fmt: skip
 
 RUN_DIR = "EARNEST_TEST_RUN_DIR"
@@ -48,6 +48,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("EARNEST_TEST_PG15") == "1",
         help="run on Debian's PostgreSQL 15 instead of the embedded PostgreSQL",
     )
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: tests wait for PostgreSQL, for clocks and for each other's processes as
+    long as they compute."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_configure(config: pytest.Config) -> None:

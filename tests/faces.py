@@ -40,3 +40,9 @@ def faces_are_borrowed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for kind, faces, bare in _taken:
         _free[kind].append((faces, bare))
     _taken.clear()
+
+
+@pytest.fixture
+def own_faces(faces_are_borrowed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test that changes what the routes are made of: they are made for it alone."""
+    monkeypatch.setattr(app, "build_faces", _build_faces)

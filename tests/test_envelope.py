@@ -235,6 +235,7 @@ async def test_it_tells_clients_apart_without_naming_them(
 # -- the last resort ------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("own_faces")
 async def test_it_answers_even_where_the_error_renderer_fails(
     database: Any, monkeypatch: pytest.MonkeyPatch, written: io.BytesIO
 ) -> None:

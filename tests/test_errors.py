@@ -65,6 +65,7 @@ async def test_it_asks_for_a_bearer_token(api: Caller, cast: Cast) -> None:
     problem(await api.get(path, headers=doubled), 401)
 
 
+@pytest.mark.usefixtures("own_faces")
 async def test_it_says_nothing_about_a_mistake_of_ours(
     database: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
