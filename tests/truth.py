@@ -19,7 +19,7 @@ Answer = dict[str, Any]
 NEVER_PROMISED = frozenset({405, 500})
 """A wrong method is of no operation; tests that break the server on purpose look at its 500."""
 
-_KNOWN: dict[tuple[str, ...], Answer] = {}
+_KNOWN: dict[tuple[object, ...], Answer] = {}
 
 
 def truthful(app: Litestar) -> Any:
@@ -49,7 +49,10 @@ def truthful(app: Litestar) -> Any:
 
 def document(app: Litestar) -> Answer:
     """What `app` says of itself; made once for all applications with the same routes."""
-    routes = tuple(route.path for route in app.routes)
+    routes = tuple(
+        (route.path, *(handler.fn for handler in getattr(route, "route_handlers", ())))
+        for route in app.routes
+    )
     if routes not in _KNOWN:
         described: Described = app.state.described
         known = json.loads(described.json.body)
