@@ -9,6 +9,7 @@ own locks. `--pg15` or EARNEST_TEST_PG15=1 runs the same tests on Debian's Postg
 
 import asyncio
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
@@ -52,9 +53,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` means: tests wait for PostgreSQL, for clocks and for each other's processes as
-    long as they compute."""
-    return 2 * (os.cpu_count() or 1)
+    """What `-n auto` means: tests wait for PostgreSQL and for clocks nearly as long as they
+    compute. With two for each core, time-outs of half a second ran out by themselves."""
+    return 1 + (os.cpu_count() or 1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_old_is_collected() -> Iterator[None]:
+    """What a module leaves behind (routes, descriptions, what pytest tells of it) stays: to look
+    through all of it again and again takes half a second, in the middle of some other test."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:
