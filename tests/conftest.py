@@ -54,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """What `-n auto` means: tests wait for PostgreSQL and for clocks nearly as long as they
-    compute. With two for each core, time-outs of half a second ran out by themselves."""
+    compute. Many more would starve the calls that tests give half a second."""
     return 1 + (os.cpu_count() or 1)
 
 

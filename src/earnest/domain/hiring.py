@@ -94,7 +94,8 @@ class Hire(msgspec.Struct, frozen=True):
     """The situation around a job: who asks for whom, and what exists already.
 
     `contract` is the job's live contract; `payment` the job's payment that is payable or
-    parked, if any; `seller` the freelancer's key or None when there is no such freelancer;
+    parked, if any; `seller` the freelancer's key or None when there is no such freelancer,
+    `seller_public_id` the id that was asked for;
     `applied` whether the freelancer's application is there; `ended` whether these two had a
     contract for this job before.
     """

@@ -31,7 +31,7 @@ def strict_object(raw: bytes) -> dict[str, object]:
 
 
 def _read_plain(raw: bytes) -> dict[str, object] | None:
-    """The same at a third of the price, None where only the thorough way can say.
+    """The same for little more than half the price, None where only the thorough way can say.
 
     It keeps the last of two equal keys, so keys are counted. Without white space every key ends in
     a quote and a colon. These are at least as many as the keys, or more where texts have them, too;
