@@ -16,7 +16,13 @@ import msgspec
 from checkout_event import CheckoutEvent
 from earnest.actions.core import Core
 from earnest.actions.payments import take_event
-from earnest.providers.base import BalanceKind, BalanceTransaction
+from earnest.providers.base import (
+    BalanceKind,
+    BalanceTransaction,
+    DisputeLine,
+    DisputeState,
+    ProviderDispute,
+)
 from earnest.providers.events import parse_event
 
 AT_ONCE = 200
@@ -85,12 +91,23 @@ async def age(database: Any) -> None:
         await conn.close()
 
 
+def disputed(source: str, amount_minor: int, payment_id: str) -> ProviderDispute:
+    """A dispute that took `amount_minor` with the line txn_`source`."""
+    taken = DisputeLine(f"txn_{source}", -amount_minor, 0)
+    return ProviderDispute(
+        source, payment_id, DisputeState.OPEN, amount_minor, "INR", "fraudulent", None, (taken,)
+    )
+
+
 class Books(msgspec.Struct):
-    """A provider that has these lines; `failing` is raised after half of them, once."""
+    """A provider that has these lines; `failing` is raised after half of them, once. What it says
+    of `disputes` by their ids, or raises; `asked_about` are those that it was asked about."""
 
     lines: list[BalanceTransaction]
     failing: Exception | None = None
     asked: int = 0
+    disputes: dict[str, ProviderDispute | Exception] = {}
+    asked_about: list[str] = []
 
     async def balance_transactions(
         self, since: datetime, until: datetime
@@ -102,6 +119,13 @@ class Books(msgspec.Struct):
                 failing, self.failing = self.failing, None
                 raise failing
             yield one
+
+    async def find_dispute(self, dispute_id: str) -> ProviderDispute | None:
+        self.asked_about.append(dispute_id)
+        found = self.disputes.get(dispute_id)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from litestar import Litestar
 
 from conftest import TestDatabase
 from deal import Deal
+from earnest.actions import chargebacks
 from earnest.actions.reconciliation import reconcile
 from earnest.domain.reconciliation import Balances
 from earnest.settings import Settings
@@ -22,6 +24,7 @@ from life import Life
 from partners import make_broker
 from stripe_desk import checkout, fetch, heard, paid, settings_with, sound
 from stripe_double import StripeDouble
+from stripe_server import Fault
 from web import SECRET_KEY, Cast
 
 BOOKED = "SELECT line_id, kind, amount_minor FROM booked_line ORDER BY line_id"
@@ -110,6 +113,78 @@ async def test_it_finds_what_we_were_never_told(stripe: StripeDouble, cast: Cast
     await heard(stripe, cast.app, *events)
     (found,) = await reconcile(core, today())
     assert (found.differences, found.closing.drift_minor) == ((), 0)
+    await sound(cast.app)
+
+
+# -- disputes whose events never came -------------------------------------------------------------
+
+CHARGEBACKS = "SELECT provider_dispute_id, state FROM chargeback"
+ASKED = re.compile(r"/v1/disputes/\w+")
+
+
+def disputed(stripe: StripeDouble) -> str:
+    """Alice's bank takes back what she paid, and no event tells of it; the dispute."""
+    (intent,) = stripe.payment_intents
+    created, *_ = stripe.dispute(intent)
+    return str(created["data"]["object"]["id"])
+
+
+async def shown(cast: Cast) -> list[tuple[str, str, int]]:
+    results = await reconcile(cast.app.state.core, today())
+    found = [one for result in results for one in result.differences]
+    return [(str(one.cause), one.source_id, one.minor) for one in found]
+
+
+async def test_it_begins_the_chargeback_of_a_dispute_that_no_event_told_of(
+    stripe: StripeDouble, cast: Cast
+) -> None:
+    life = await client_pays(cast, stripe)
+    dispute = disputed(stripe)
+    core = cast.app.state.core
+    assert await shown(cast) == [("missing_here", dispute, -1_200_000)]
+    assert await fetch(cast.app, CHARGEBACKS) == [(dispute, "noticed")]
+    await sound(cast.app)
+    assert await chargebacks.look_up_due(core) == 1
+    assert await fetch(cast.app, CHARGEBACKS) == [(dispute, "open")]
+    (found,) = await reconcile(core, today())
+    net = sum(line["net"] for line in lines_at(stripe))
+    assert (found.differences, found.closing) == ((), Balances(net, net)), "with the bank's fee"
+    assert (await life.proof())["holds"] is True
+    await sound(cast.app)
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_500, Fault.TOO_MANY_429, Fault.RESET_BEFORE])
+async def test_it_compares_though_stripe_does_not_say_what_a_dispute_is_about(
+    stripe: StripeDouble, cast: Cast, fault: Fault
+) -> None:
+    await client_pays(cast, stripe)
+    dispute = disputed(stripe)
+    stripe.fault("GET", "/v1/disputes/*", fault)
+    missing = [("missing_here", dispute, -1_200_000)]
+    assert await shown(cast) == missing
+    assert await fetch(cast.app, CHARGEBACKS) == []
+    assert await shown(cast) == missing, "and the next run asks again"
+    assert await fetch(cast.app, CHARGEBACKS) == [(dispute, "noticed")]
+    await sound(cast.app)
+
+
+async def test_it_begins_nothing_for_a_payment_that_we_were_never_told_of_either(
+    stripe: StripeDouble, cast: Cast
+) -> None:
+    life = await Life.begin(cast)
+    await life.create()
+    await checkout(life)
+    paid = stripe.pay(life.session)
+    dispute = disputed(stripe)
+    assert ("missing_here", dispute, -1_200_000) in await shown(cast)
+    assert await fetch(cast.app, CHARGEBACKS) == []
+    await sound(cast.app)
+    await heard(stripe, cast.app, *paid)
+    assert await shown(cast) == [("missing_here", dispute, -1_200_000)]
+    assert await chargebacks.look_up_due(cast.app.state.core) == 1
+    assert await shown(cast) == []
+    asked = [request for request in stripe.requests if ASKED.fullmatch(request.path)]
+    assert len(asked) == 3, "once in each run that did not know it, once by the worker"
     await sound(cast.app)
 
 

@@ -1,4 +1,9 @@
-"""Hints of a provider: what they are about is looked up at once, exactly once for each event."""
+"""Hints of a provider: what they are about is looked up at once, exactly once for each event. And
+disputes whose events never came: the provider's books are a hint, too.
+"""
+
+import logging
+from datetime import date
 
 import msgspec
 
@@ -7,11 +12,19 @@ from earnest.actions.core import ATTEMPTS_MAX, Core
 from earnest.domain import charging_back
 from earnest.domain.hint import take_hint
 from earnest.domain.payment import Capture, CaptureKind
-from earnest.errors import Conflict
+from earnest.errors import Conflict, ProviderError, ProviderPermanent
 from earnest.providers.events import EventKind, ProviderEvent
 from earnest.store import hints
 from earnest.store.commit import Commit
 from earnest.store.hints import About
+
+log = logging.getLogger(__name__)
+
+ASKED_MAX = 100
+"""How many disputes one reconciliation asks about; the next one goes on."""
+
+UNANSWERED_MAX = 3
+"""After so many calls that came to nothing, a reconciliation leaves the provider alone."""
 
 _OF_ACCOUNTS = frozenset({EventKind.PAYOUT, EventKind.ACCOUNT})
 """What connected accounts tell of themselves; everything else is told by our own."""
@@ -64,6 +77,44 @@ async def notice_waiting(core: Core) -> int:
         change = charging_back.notice(dispute_id, payment, now, await core.keys.ids())
         begun += await core.door.commit(Commit(change))  # False: another worker was faster
     return begun
+
+
+async def notice_unheard(core: Core, since: date, asked: set[str]) -> None:
+    """Begin the chargebacks of disputes that only the provider's books tell of, from day `since` on
+    or still missing from before; the worker looks them up as any other.
+
+    `asked` are those that this reconciliation has asked about; it grows. What the provider does not
+    answer, or answers with a payment that is not ours, is left as it is, for the next one.
+    """
+    limit = ASKED_MAX - len(asked)
+    begun = unanswered = 0
+    for dispute_id in await hints.unheard(core.pool, core.provider_account, since, asked, limit):
+        asked.add(dispute_id)
+        try:
+            begun += await _notice_unheard(core, dispute_id)
+        except ProviderError as error:
+            log.warning("the provider does not say what a dispute is about: %s", error.code)
+            # A refusal is about this dispute, anything else about the provider.
+            unanswered += not isinstance(error, ProviderPermanent)
+            if unanswered == UNANSWERED_MAX:
+                break
+    if begun:
+        log.warning("%d disputes were found in the provider's books: no event came", begun)
+
+
+async def _notice_unheard(core: Core, dispute_id: str) -> bool:
+    """Whether it began a chargeback. Raises ProviderError."""
+    # The books name the dispute, and not the payment.
+    dispute = await core.provider.find_dispute(dispute_id)
+    if dispute is None:
+        log.warning("the provider does not know a dispute that is in its books")
+        return False
+    payment, now = await hints.payment_of(core.pool, core.provider_account, dispute.payment_id)
+    if payment is None:
+        log.warning("a dispute in the provider's books is about no payment of ours")
+        return False
+    change = charging_back.notice(dispute_id, payment, now, await core.keys.ids())
+    return await core.door.commit(Commit(change))  # False: an event or another run was faster
 
 
 def _about(event: ProviderEvent) -> About:

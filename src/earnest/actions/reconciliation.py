@@ -1,5 +1,5 @@
 """Reconciling: the provider's lines are fetched, stored, booked where they are fees or of our own
-bank, and compared with the ledger, day by day.
+bank, and compared with the ledger, day by day. A dispute that only they tell of is noticed.
 
 Invariant: each step can be repeated and interrupted anywhere: a line is stored once, booked once
 (the primary key of booked_line), and a day has the results of its last run. Days follow each other:
@@ -16,6 +16,7 @@ import asyncpg
 import msgspec
 
 from earnest.actions.core import ATTEMPTS_MAX, Core
+from earnest.actions.hints import notice_unheard
 from earnest.domain.change import Change, audit_event
 from earnest.domain.chargeback import Booking
 from earnest.domain.money import CURRENCIES
@@ -89,18 +90,24 @@ async def reconcile(core: Core, day: date, report: Report = unheard) -> list[Res
     Raises InvalidField naming date, ProviderError.
     """
     span = await _span(core, day)
+    asked: set[str] = set()
     try:
-        results = await _run(core, day, span, report)
+        results = await _run(core, day, span, asked, report)
     except Unexplained:
         # An earlier day is no longer what the later ones were built upon: all of them again.
         log.warning("a reconciled day has changed: all days are compared again")
-        results = await _run(core, day, msgspec.structs.replace(span, first=span.start), report)
+        span = msgspec.structs.replace(span, first=span.start)
+        results = await _run(core, day, span, asked, report)
     _tell(results)
     return results
 
 
-async def _run(core: Core, day: date, span: "_Span", report: Report) -> list[Result]:
+async def _run(
+    core: Core, day: date, span: "_Span", asked: set[str], report: Report
+) -> list[Result]:
     strange = await _import(core, span.first, day, span.now, report)
+    # Before the comparison, which then can say whose the money is that it finds missing.
+    await notice_unheard(core, span.first, asked)
     first, last = span.first, day
     since = first - timedelta(days=LOOK_BACK_DAYS)
     async with core.pool.connection() as conn:

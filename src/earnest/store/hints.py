@@ -1,7 +1,8 @@
 """What a provider's hint is about: a refund, a payout, a dispute or an account, if it is ours."""
 
 import re
-from datetime import datetime
+from collections.abc import Collection
+from datetime import date, datetime
 
 import msgspec
 
@@ -95,6 +96,53 @@ WHERE (w.payment).id IS NOT NULL AND NOT EXISTS (
 )
 LIMIT $3
 """
+
+# In the lines, or open since a comparison before: that is, in its first row, which the index
+# reconciliation_difference_open has. In any order: what can never be answered must not always
+# stand before what can.
+UNHEARD = """
+SELECT f.dispute_id
+FROM (
+    SELECT b.source_id AS dispute_id FROM balance_line AS b
+    WHERE b.provider_account_id = $1 AND b.day >= $2 AND b.kind = 'chargeback'
+    UNION
+    SELECT d.source_id FROM reconciliation_difference AS d
+    WHERE d.provider_account_id = $1 AND d.resolved_at IS NULL AND d.since = d.day
+    AND d.cause <> 'timing' AND d.kind = 'chargeback' AND d.there_minor <> 0
+) AS f
+WHERE f.dispute_id <> ALL($3::text[]) AND NOT EXISTS (
+    SELECT FROM chargeback AS c
+    WHERE c.provider_account_id = $1 AND c.provider_dispute_id = f.dispute_id
+)
+ORDER BY random()
+LIMIT $4
+"""
+
+PAYMENT = """
+SELECT (
+    SELECT p FROM payment AS p WHERE p.provider_account_id = $1 AND p.provider_payment_id = $2
+), business_now()
+"""
+
+
+async def unheard(
+    pool: Pool, provider_account: int, since: date, asked: Collection[str], limit: int
+) -> list[str]:
+    """Disputes that the provider's books have, in lines from day `since` on or in what is missing
+    here from before, and nobody has noticed; without those in `asked`."""
+    async with pool.connection() as conn:
+        rows = await conn.fetch(UNHEARD, provider_account, since, list(asked), limit)
+    return [row[0] for row in rows]
+
+
+async def payment_of(
+    pool: Pool, provider_account: int, payment_id: str
+) -> tuple[Payment | None, datetime]:
+    """Our payment with the provider's id, if it is ours, as it is now; and what time it is."""
+    async with pool.connection() as conn:
+        row = await conn.fetchrow(PAYMENT, provider_account, payment_id)
+    assert row is not None
+    return payment_from(row[0]) if row[0] is not None else None, row[1]
 
 
 async def waiting(
