@@ -20,7 +20,9 @@ FREELANCER = "/api/freelancer/wallet/withdraw"
 CLIENT = "/api/client/wallet/withdraw"
 
 LATEST = """
-SELECT p AS payment FROM payment AS p WHERE p.state = 'captured' ORDER BY p.id DESC LIMIT 1
+SELECT p AS payment FROM payment AS p
+WHERE p.state IN ('captured', 'parked', 'refunded', 'charged_back')
+ORDER BY p.id DESC LIMIT 1
 """
 DISPUTE = "SELECT id FROM sandbox.dispute WHERE payment_id = '{}'"
 

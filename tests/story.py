@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from checkout_event import EXPIRED, opened, tell, told_of
 from closing import close_the_day
+from court import paid_for_nobody
 from earnest.app import build_app
 from earnest.domain.delivery import RETRY_SECONDS
 from earnest.errors import ProviderPermanent
@@ -168,6 +169,14 @@ async def charge_back(cast: Cast) -> None:
         await Life.at(cast, point, rate=250)
         for outcome in outcomes:
             await bank(cast.app, outcome)
+    await paid_for_nobody(cast)
+    for outcome in ("opened", "lost"):
+        await bank(cast.app, outcome)
+    _, payment = await paid_for_nobody(cast)
+    accepted(await cast.olga.put(f"/api/admin/escrow/refund-payment/{payment}"))
+    await bank(cast.app, "opened")
+    await paid_for_nobody(cast)
+    await bank(cast.app, "opened")
 
 
 async def everybody(dsn: str, do: Callable[[Cast], Awaitable[None]]) -> None:

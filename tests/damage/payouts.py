@@ -18,6 +18,15 @@ SELECT min(id) FROM chargeback WHERE state = 'lost' AND lines LIKE '%"seller_min
 """
 WON = "SELECT min(id) FROM chargeback WHERE state = 'won'"
 TAKEN = "SELECT min(id) FROM transfer WHERE movement = 'charged_back' AND debit >> 57 = 2"
+BUYERS = """
+SELECT min(id) FROM chargeback WHERE lines LIKE '%"buyer_minor":-%'
+"""
+PARKED_COVERED = "SELECT min(id) FROM transfer WHERE movement = 'parked_covered'"
+GONE = "SELECT min(id) FROM payment WHERE state = 'charged_back'"
+DISPUTED = """
+SELECT min(p.id) FROM payment AS p INNER JOIN chargeback AS c ON c.payment_id = p.id
+WHERE p.state = 'parked'
+"""
 COVERED = "SELECT min(id) FROM transfer WHERE movement = 'chargeback_covered'"
 
 ASKED_BY_ANOTHER = """
@@ -133,6 +142,43 @@ CHARGEBACKS = (
         (LINES_OF_ANOTHER,),
     ),
     _chargeback("a loss that nobody wrote down", 14, LOST, "lines = '[]'"),
+    _chargeback(
+        "a buyer's loss that the seller is said to bear",
+        14,
+        BUYERS,
+        "lines = replace(replace(replace(lines, 'buyer_minor', 'x'), 'seller_minor',"
+        " 'buyer_minor'), 'x', 'seller_minor')",
+    ),
+    Damage(
+        "a buyer's loss that another buyer bears",
+        14,
+        "transfer",
+        "SELECT min(t.id) FROM transfer AS t INNER JOIN payment AS p ON p.id = t.payment_id"
+        " WHERE t.movement = 'charged_back' AND t.debit >> 57 = 2"
+        " AND t.debit & ((1::bigint << 40) - 1) = p.buyer_id",
+        ("UPDATE transfer SET debit = debit + 1 WHERE id = :row",),
+    ),
+    Damage(
+        "parked money that covers somebody's wallet",
+        14,
+        "transfer",
+        PARKED_COVERED,
+        ("UPDATE transfer SET credit = credit - (9::bigint << 57) WHERE id = :row",),
+    ),
+    Damage(
+        "a payment that a bank has, and that was given back",
+        10,
+        "payment",
+        GONE,
+        ("UPDATE payment SET state = 'refunded' WHERE id = :row",),
+    ),
+    Damage(
+        "a disputed payment that was given back",
+        10,
+        "payment",
+        DISPUTED,
+        ("UPDATE payment SET state = 'refunded' WHERE id = :row",),
+    ),
     Damage(
         "a loss that another seller bears",
         14,

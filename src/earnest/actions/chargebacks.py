@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from earnest.actions.calls import AT_ONCE_MAX, ERROR_CHARACTERS_MAX, LEASE_SECONDS, backoff
 from earnest.actions.core import ATTEMPTS_MAX, Core
 from earnest.domain import charging_back
+from earnest.domain.bearing import Dossier, Taken
 from earnest.domain.chargeback import Chargeback, ChargebackState
-from earnest.domain.charging_back import Dossier, Taken
 from earnest.errors import ProviderError, ProviderUnknown
 from earnest.ids import PublicId
 from earnest.ledger.movements import expand

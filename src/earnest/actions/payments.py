@@ -204,7 +204,9 @@ async def refund_parked(
     def decide(found: FoundPayment, ids: Ids) -> Change:
         if found.payment is None:
             raise PaymentNotFound
-        return hiring.refund_parked(found.payment, actor, found.now, ids)
+        return hiring.refund_parked(
+            found.payment, actor, found.now, ids, charged_back=found.charged_back
+        )
 
     def render_after(found: FoundPayment, change: Change) -> Reply:
         assert change.payment is not None

@@ -84,7 +84,7 @@ ADVICE: dict[AlertKind, str] = {
     " docs/reconciliation.md says of each cause.",
 }
 
-PROPOSALS = ("release", "refund", "ask_both", "attach_or_refund")
+PROPOSALS = ("release", "refund", "ask_both", "attach_or_refund", "wait_for_bank")
 """What might be done with money that is held for too long: release it (the work is completed),
 refund it (the contract has ended, or nothing was begun), ask both parties; parked money is attached
 to its contract or given back."""

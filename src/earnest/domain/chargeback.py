@@ -26,11 +26,12 @@ class ChargebackState(StrEnum):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A booked balance transaction of the provider: negative when money was taken. `seller_minor`
-    of it (of the same sign) came out of the seller's wallet, or went back there."""
+    """A booked balance transaction of the provider: negative when money was taken. `buyer_minor`
+    and `seller_minor` of it (of the same sign) came out of their wallets, or went back there."""
 
     id: str
     amount_minor: int
+    buyer_minor: int
     seller_minor: int
 
 

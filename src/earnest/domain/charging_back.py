@@ -2,9 +2,8 @@
 
 `notice` begins a chargeback at the first event of a dispute; `learn` takes what the provider says
 of it now, whatever was known before. Invariant: every balance transaction of the dispute is booked
-once. What the bank takes falls on what is still held, then on what the seller got and still has,
-then on us; while it is undecided nothing leaves the contract; and once it is lost, what was held
-covers the loss.
+once (`earnest.domain.bearing` says who bears it). While it is undecided nothing leaves the
+contract, or the parked payment; and once it is lost, what was held or parked covers the loss.
 """
 
 from datetime import datetime
@@ -12,12 +11,14 @@ from datetime import datetime
 import msgspec
 
 from earnest.domain.audit import Event, canonical
-from earnest.domain.change import Change, audit_event, next_refund, of_contract
+from earnest.domain.bearing import Dossier, Exposure, book
+from earnest.domain.change import Change, audit_event, next_payment, next_refund, of_contract
 from earnest.domain.chargeback import Chargeback, ChargebackState, Line
 from earnest.domain.contract import HOLDING, Agreement, Contract, Dispute, Money, Work, record
-from earnest.domain.movement import ChargebackCovered, ChargebackReturned, ChargedBack, Movement
+from earnest.domain.money import CURRENCIES, to_number
+from earnest.domain.movement import ChargebackCovered, Movement, ParkedCovered, ParkedRefunded
 from earnest.domain.party import SYSTEM
-from earnest.domain.payment import Payment
+from earnest.domain.payment import Payment, PaymentState
 from earnest.domain.projection import step
 from earnest.domain.refund import Refund, RefundState
 from earnest.ids import Ids
@@ -26,47 +27,12 @@ UNDECIDED = frozenset({ChargebackState.WARNING, ChargebackState.OPEN, Chargeback
 _DECIDED = frozenset({ChargebackState.WON, ChargebackState.LOST})
 
 
-class Taken(msgspec.Struct, frozen=True):
-    """One balance transaction of a dispute: negative when money was taken. Without its fee."""
-
-    id: str
-    amount_minor: int
-
-
-class Dossier(msgspec.Struct, frozen=True):
-    """A dispute as the provider knows it now."""
-
-    state: ChargebackState
-    amount_minor: int
-    currency: str
-    reason: str
-    evidence_due_at: datetime | None
-    lines: tuple[Taken, ...]
-
-
-class Exposure(msgspec.Struct, frozen=True):
-    """Who can bear a loss. `contract` is None for a payment that found none; `seller_got_minor` is
-    what its seller was given of it, less what chargebacks took of that; `others_open`: another
-    chargeback of the payment is undecided."""
-
-    payment: Payment
-    contract: Contract | None
-    wallet_minor: int = 0
-    seller_got_minor: int = 0
-    others_open: bool = False
-    refunds: tuple[Refund, ...] = ()
-    """Those of the contract that are neither done nor declined."""
-
-    @property
-    def is_refunding(self) -> bool:
-        """Whether a refund may be happening at the provider now."""
-        return any(
-            refund.state in (RefundState.SENT, RefundState.UNKNOWN) for refund in self.refunds
-        )
-
-
 def notice(dispute_id: str, payment: Payment, now: datetime, ids: Ids) -> Change:
-    """A dispute that we hear of for the first time; the worker asks about it at once."""
+    """A dispute that we hear of for the first time; the worker asks about it at once.
+
+    A parked payment is one version on: whoever is about to give it away looks again, and finds the
+    chargeback. A contract is frozen by `learn`.
+    """
     key, public_id = ids.new_object(now)
     body: dict[str, object] = {"dispute": dispute_id, "payment": payment.public_id}
     event = audit_event(ids, f"chargeback:{public_id}", "chargeback.noticed", SYSTEM, now, body)
@@ -75,7 +41,7 @@ def notice(dispute_id: str, payment: Payment, now: datetime, ids: Ids) -> Change
         public_id=public_id,
         business=payment.business,
         payment=payment.key,
-        contract=payment.contract,
+        contract=payment.contract if payment.state is PaymentState.CAPTURED else None,
         provider_account=payment.provider_account,
         provider_dispute_id=dispute_id,
         currency=payment.currency,
@@ -85,7 +51,10 @@ def notice(dispute_id: str, payment: Payment, now: datetime, ids: Ids) -> Change
         updated_at=now,
         due_at=now,
     )
-    return _change(begun, event)
+    changed = _change(begun, event)
+    if payment.state is not PaymentState.PARKED:
+        return changed
+    return msgspec.structs.replace(changed, payment=next_payment(payment, event.commit_id, now))
 
 
 def step_alone(
@@ -108,131 +77,111 @@ def learn(
     """What the provider says of the dispute, booked and acted upon; what was, is left alone."""
     known = {line.id for line in chargeback.lines}
     fresh = [line for line in told.lines if line.id not in known and line.amount_minor]
-    lines, movements = _book(chargeback, exposure, fresh)
-    contract = exposure.contract
-    acted = _Acted(contract)
-    if contract is not None:
-        acted = _act(chargeback, told, exposure, contract, now)
-        movements += _coverings(contract, chargeback.provider_account, acted.covered)
-    after, happened, covered = acted.contract, list(acted.happened), acted.covered
+    lines, movements = book(chargeback, exposure, fresh)
+    acted = _act(chargeback, told, exposure, now)
+    movements += _coverings(chargeback, exposure, acted)
     is_decided = told.state in _DECIDED
-    is_over = is_decided and not acted.leaves_something
     changes: dict[str, object] = {
-        "contract": contract.key if contract is not None else None,
+        "contract": exposure.contract.key if exposure.contract is not None else None,
         "state": told.state,
         "amount_minor": told.amount_minor,
         "reason": told.reason,
         "evidence_due_at": None if is_decided else told.evidence_due_at,
         "lines": (*chargeback.lines, *lines),
         "attempts": 0,
-        "due_at": None if is_over else next_look_at,
+        "due_at": None if is_decided and not acted.leaves_something else next_look_at,
         "last_error": "",
     }
-    said = _said(told, lines, covered)
-    if after is None or not happened:
-        (first_type, body), *more = said
-        subject = f"chargeback:{chargeback.public_id}"
+    said = _said(chargeback, told, exposure, lines, acted)
+    if acted.contract is None:
+        (subject, first_type, body), *more = said
         first = audit_event(ids, subject, first_type, SYSTEM, now, body)
-        events = (first, *_events(chargeback, more, first.commit_id, now, ids))
-        changed = _change(_next(chargeback, first.commit_id, now, **changes), *events)
+        changed = _change(
+            _next(chargeback, first.commit_id, now, **changes),
+            first,
+            *_events(more, first.commit_id, now, ids),
+        )
+        if acted.covered_minor:
+            gone = PaymentState.CHARGED_BACK
+            payment = next_payment(exposure.payment, first.commit_id, now, state=gone)
+            changed = msgspec.structs.replace(changed, payment=payment)
     else:
-        after, chain = record(after, SYSTEM, now, ids, *happened)
-        events = (*chain, *_events(chargeback, said, after.commit_id, now, ids))
+        after, chain = record(acted.contract, SYSTEM, now, ids, *acted.happened)
         changed = msgspec.structs.replace(
-            of_contract(after, events),
+            of_contract(after, (*chain, *_events(said, after.commit_id, now, ids))),
             chargeback=_next(chargeback, after.commit_id, now, **changes),
             refund=_ended(acted.ends, after.commit_id, now),
         )
     return msgspec.structs.replace(changed, movements=tuple(movements))
 
 
-# -- the money ----------------------------------------------------------------------------------
-
-
-def _book(
-    chargeback: Chargeback, exposure: Exposure, fresh: list[Taken]
-) -> tuple[list[Line], list[Movement]]:
-    contract = exposure.contract
-    held_minor = 0
+def _coverings(chargeback: Chargeback, exposure: Exposure, acted: "_Acted") -> list[Movement]:
+    """What covers a loss; the rest of a parked payment is its buyer's."""
+    account, contract, payment = chargeback.provider_account, exposure.contract, exposure.payment
     if contract is not None:
-        held_minor = sum(_charge(contract, index) for index in contract.holding(*HOLDING))
-    wallet_minor, got_minor = exposure.wallet_minor, exposure.seller_got_minor
-    bears_minor = -sum(line.seller_minor for line in chargeback.lines)
-    lines: list[Line] = []
-    movements: list[Movement] = []
-    for one in fresh:
-        if one.amount_minor < 0:
-            beyond = max(0, -one.amount_minor - held_minor)
-            seller_minor = max(0, min(beyond, wallet_minor, got_minor))
-            kind: type[ChargedBack] = ChargedBack
-            lines.append(Line(one.id, one.amount_minor, -seller_minor))
-            change = -seller_minor
-        else:
-            seller_minor = max(0, min(one.amount_minor, bears_minor))
-            kind = ChargebackReturned
-            lines.append(Line(one.id, one.amount_minor, seller_minor))
-            change = seller_minor
-        wallet_minor, got_minor = wallet_minor + change, got_minor + change
-        bears_minor -= change
-        movements.append(
-            kind(
-                currency=chargeback.currency,
-                provider_account=chargeback.provider_account,
-                amount_minor=abs(one.amount_minor),
-                seller=exposure.payment.seller,
-                seller_minor=seller_minor,
+        return [
+            ChargebackCovered(
+                contract=contract.key,
+                tranche=index,
+                currency=contract.currency,
+                amount_minor=contract.terms.tranches[index].charge_minor,
+                provider_account=account,
             )
-        )
-    return lines, movements
+            for index in acted.covered
+        ]
+    moved: list[Movement] = []
+    if acted.covered_minor:
+        moved.append(ParkedCovered(payment.currency, acted.covered_minor, account))
+    if acted.rest_minor:
+        moved.append(ParkedRefunded(payment.buyer, payment.currency, acted.rest_minor, account))
+    return moved
 
 
-def _coverings(
-    contract: Contract, provider_account: int, covered: tuple[int, ...]
-) -> list[Movement]:
-    return [
-        ChargebackCovered(
-            contract=contract.key,
-            tranche=index,
-            currency=contract.currency,
-            amount_minor=_charge(contract, index),
-            provider_account=provider_account,
-        )
-        for index in covered
-    ]
-
-
-def _charge(contract: Contract, index: int) -> int:
-    return contract.terms.tranches[index].charge_minor
-
-
-# -- the contract -------------------------------------------------------------------------------
+# -- the contract, or the parked payment -------------------------------------------------------
 
 
 class _Acted(msgspec.Struct, frozen=True):
-    """What becomes of the contract: itself, the events that tell of it, the tranches that cover the
-    loss, the refund that ends because of that, and whether something is left to be done later."""
+    """What follows: the contract, when that changes, with the events that tell of it; the tranches
+    that cover the loss, and the refund that ends because of that; or how much of a parked payment
+    covers it, and its rest; and whether something is left to be done later."""
 
-    contract: Contract | None
+    contract: Contract | None = None
     happened: tuple[tuple[str, dict[str, object]], ...] = ()
     covered: tuple[int, ...] = ()
     ends: Refund | None = None
+    covered_minor: int = 0
+    rest_minor: int = 0
     leaves_something: bool = False
 
 
-def _act(
+def _act(chargeback: Chargeback, told: Dossier, exposure: Exposure, now: datetime) -> _Acted:
+    if exposure.contract is not None:
+        return _act_on_contract(chargeback, told, exposure, exposure.contract, now)
+    if told.state is not ChargebackState.LOST or exposure.payment.state is not PaymentState.PARKED:
+        return _Acted()
+    if exposure.others_open:
+        return _Acted(leaves_something=True)
+    parked_minor = exposure.payment.amount_minor
+    covered_minor = min(parked_minor, told.amount_minor + exposure.others_lost_minor)
+    if not covered_minor:
+        return _Acted()
+    return _Acted(covered_minor=covered_minor, rest_minor=parked_minor - covered_minor)
+
+
+def _act_on_contract(
     chargeback: Chargeback, told: Dossier, exposure: Exposure, contract: Contract, now: datetime
 ) -> _Acted:
     about: dict[str, object] = {"chargeback": chargeback.public_id, "reason": told.reason}
     if told.state in UNDECIDED:
         if contract.charged_back or not contract.holding(*HOLDING):
-            return _Acted(contract)
+            return _Acted()
         after = msgspec.structs.replace(contract, charged_back=True)
         return _Acted(
             after, (("contract.disputed", about | {"by": "bank"} | step(contract, after)),)
         )
     if told.state is ChargebackState.LOST and told.amount_minor >= contract.charge_minor:
         if exposure.is_refunding:
-            return _Acted(contract, leaves_something=True)
+            return _Acted(leaves_something=True)
         ends = exposure.refunds[0] if exposure.refunds else None
         covered = _coverable(contract, ends)
         if covered:
@@ -242,12 +191,18 @@ def _act(
             body = about | {"tranches": covered, "undecided": still} | step(contract, after)
             if ends is not None:
                 body["refund"] = ends.key
-            return _Acted(after, (("contract.charged_back", body),), covered, ends, more)
+            return _Acted(
+                after,
+                (("contract.charged_back", body),),
+                covered,
+                ends,
+                leaves_something=more,
+            )
     if told.state in _DECIDED and contract.charged_back and not exposure.others_open:
         after = msgspec.structs.replace(contract, charged_back=False)
         body = about | {"outcome": told.state} | step(contract, after)
         return _Acted(after, (("chargeback.closed", body),))
-    return _Acted(contract)
+    return _Acted()
 
 
 def _coverable(contract: Contract, ends: Refund | None) -> tuple[int, ...]:
@@ -286,37 +241,40 @@ def _ended(refund: Refund | None, commit_id: int, now: datetime) -> Refund | Non
 # -- what is told -------------------------------------------------------------------------------
 
 
+_Said = tuple[str, str, dict[str, object]]
+"""An event's subject, type and body."""
+
+
 def _said(
-    told: Dossier, lines: list[Line], covered: tuple[int, ...]
-) -> list[tuple[str, dict[str, object]]]:
-    said: list[tuple[str, dict[str, object]]] = [
-        (
-            "chargeback.looked_up",
-            {"state": told.state, "amount_minor": told.amount_minor, "reason": told.reason},
-        )
-    ]
+    chargeback: Chargeback, told: Dossier, exposure: Exposure, lines: list[Line], acted: _Acted
+) -> list[_Said]:
+    subject, payment = f"chargeback:{chargeback.public_id}", exposure.payment
+    looked_up: dict[str, object] = {
+        "state": told.state,
+        "amount_minor": told.amount_minor,
+        "reason": told.reason,
+    }
+    said: list[_Said] = [(subject, "chargeback.looked_up", looked_up)]
     for type_, wanted in (
         ("chargeback.taken", [line for line in lines if line.amount_minor < 0]),
         ("chargeback.given_back", [line for line in lines if line.amount_minor > 0]),
     ):
         if wanted:
-            said.append((type_, {"lines": msgspec.to_builtins(wanted)}))
-    if covered:
-        said.append(("chargeback.covered", {"tranches": covered}))
+            said.append((subject, type_, {"lines": msgspec.to_builtins(wanted)}))
+    if acted.covered:
+        said.append((subject, "chargeback.covered", {"tranches": acted.covered}))
+    if acted.covered_minor:
+        said.append((subject, "chargeback.covered", {"amount_minor": acted.covered_minor}))
+    if acted.rest_minor:
+        rest = to_number(acted.rest_minor, CURRENCIES[payment.currency])
+        said.append((f"payment:{payment.public_id}", "payment.refunded", {"amount": rest}))
     return said
 
 
-def _events(
-    chargeback: Chargeback,
-    said: list[tuple[str, dict[str, object]]],
-    commit_id: int,
-    now: datetime,
-    ids: Ids,
-) -> list[Event]:
-    subject = f"chargeback:{chargeback.public_id}"
+def _events(said: list[_Said], commit_id: int, now: datetime, ids: Ids) -> list[Event]:
     return [
         Event(ids.new_entry(), commit_id, subject, type_, SYSTEM.name, now, canonical(body))
-        for type_, body in said
+        for subject, type_, body in said
     ]
 
 

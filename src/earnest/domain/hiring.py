@@ -4,7 +4,7 @@
     pay, then create    open_payment -> take_capture creates the contract, funded and unclaimed
                         -> create_contract claims it, once
     paid, but not now   take_capture parks the money -> create_contract attaches it,
-                        or an admin refunds it
+                        or an admin refunds it; neither while its payer's bank wants it back
 
 What a checkout asks for comes from the contract or the job, never from a request's body.
 """
@@ -21,7 +21,7 @@ from earnest.domain.movement import Attached, Funded, ParkedRefunded
 from earnest.domain.party import Actor, Role
 from earnest.domain.payment import PAYABLE, Payment, PaymentState, checkout_metadata
 from earnest.domain.projection import step
-from earnest.domain.refusals import WrongRole
+from earnest.domain.refusals import ChargedBackNow, WrongRole
 from earnest.domain.returning import begun, late
 from earnest.domain.rules import Verb, refusal
 from earnest.domain.verbs import claim, created_body, new_contract
@@ -97,7 +97,7 @@ class Hire(msgspec.Struct, frozen=True):
     parked, if any; `seller` the freelancer's key or None when there is no such freelancer,
     `seller_public_id` the id that was asked for;
     `applied` whether the freelancer's application is there; `ended` whether these two had a
-    contract for this job before.
+    contract for this job before; `charged_back` whether a dispute about `payment` is not done with.
     """
 
     job: Job
@@ -107,6 +107,7 @@ class Hire(msgspec.Struct, frozen=True):
     contract: Contract | None
     payment: Payment | None
     ended: bool = False
+    charged_back: bool = False
 
 
 def _guard(hire: Hire, actor: Actor) -> int:
@@ -155,6 +156,8 @@ def create_contract(
         happened = ("contract.created", created_body(contract))
         return of_contract(*record(contract, actor, now, ids, happened))
     if payment.state is PaymentState.PARKED:
+        if hire.charged_back:
+            raise ChargedBackNow
         return _attach(contract, payment, actor, now, ids)
     after, events = record(contract, actor, now, ids, ("contract.created", created_body(contract)))
     change = of_contract(after, events)
@@ -262,12 +265,20 @@ def payment_change(
     )
 
 
-def refund_parked(payment: Payment, actor: Actor, now: datetime, ids: Ids) -> Change:
-    """An admin gives a payment that found no contract back to its buyer's wallet (D2)."""
+def refund_parked(
+    payment: Payment, actor: Actor, now: datetime, ids: Ids, *, charged_back: bool
+) -> Change:
+    """An admin gives a payment that found no contract back to its buyer's wallet (D2).
+
+    `charged_back`: a dispute about it is not done with. Raises WrongRole, NotParked,
+    ChargedBackNow.
+    """
     if actor.role is not Role.ADMIN:
         raise WrongRole
     if payment.state is not PaymentState.PARKED:
         raise NotParked
+    if charged_back:
+        raise ChargedBackNow
     change = payment_change(
         payment,
         "payment.refunded",

@@ -124,12 +124,14 @@ class PayoutReturned(Withdrawn, frozen=True, tag=True):
 
 
 class ChargedBack(msgspec.Struct, frozen=True, tag=True):
-    """A payer's bank took money out of our balance: `seller_minor` of it is the seller's loss, as
-    far as the wallet goes, the rest is ours."""
+    """A payer's bank took money out of our balance: of it the buyer bears `buyer_minor` and the
+    seller `seller_minor`, as far as their wallets go, the rest is ours."""
 
     currency: str
     provider_account: int
     amount_minor: int
+    buyer: int
+    buyer_minor: int
     seller: int
     seller_minor: int
 
@@ -143,6 +145,14 @@ class ChargebackCovered(msgspec.Struct, frozen=True, tag=True):
 
     contract: int
     tranche: int
+    currency: str
+    amount_minor: int
+    provider_account: int
+
+
+class ParkedCovered(msgspec.Struct, frozen=True, tag=True):
+    """A dispute is lost while the money was parked: that covers the loss."""
+
     currency: str
     amount_minor: int
     provider_account: int
@@ -175,5 +185,6 @@ Movement = (
     | ChargedBack
     | ChargebackReturned
     | ChargebackCovered
+    | ParkedCovered
     | Booked
 )

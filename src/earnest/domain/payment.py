@@ -2,7 +2,8 @@
 
     opening -> open -> captured            the money funded a contract
                     -> processing -> ...   a slow bank payment is under way
-                    -> parked -> captured  paid, waits for its contract; or -> refunded
+                    -> parked -> captured  paid, waits for its contract; or -> refunded,
+                                           or -> charged_back when the payer's bank has it again
                     -> expired, failed     nothing was paid (a late payment is still taken)
 
 A **capture** is what a provider's event says about a payment, in our words.
@@ -25,12 +26,20 @@ class PaymentState(StrEnum):
     CAPTURED = "captured"
     PARKED = "parked"
     REFUNDED = "refunded"
+    CHARGED_BACK = "charged_back"
 
 
 PAYABLE = frozenset({PaymentState.OPENING, PaymentState.OPEN, PaymentState.PROCESSING})
 """The session can still be paid: the job's rate is frozen, no second session is opened."""
 
-TAKEN = frozenset({PaymentState.CAPTURED, PaymentState.PARKED, PaymentState.REFUNDED})
+TAKEN = frozenset(
+    {
+        PaymentState.CAPTURED,
+        PaymentState.PARKED,
+        PaymentState.REFUNDED,
+        PaymentState.CHARGED_BACK,
+    }
+)
 """The session's money has arrived: nothing that follows is a second funding (invariant 12)."""
 
 

@@ -20,6 +20,7 @@ from earnest.domain.movement import (
     Movement,
     PaidOut,
     Parked,
+    ParkedCovered,
     ParkedRefunded,
     PayoutRefused,
     PayoutReturned,
@@ -90,6 +91,7 @@ MOVEMENT_NAME: dict[type, str] = {
     ChargedBack: "charged_back",
     ChargebackReturned: "chargeback_returned",
     ChargebackCovered: "chargeback_covered",
+    ParkedCovered: "parked_covered",
     Booked: "booked",
 }
 
@@ -220,8 +222,12 @@ def _(movement: ChargebackReturned) -> list[Posting]:
 
 def _losers(movement: ChargedBack) -> list[tuple[int, int]]:
     return [
+        (wallet(movement.currency, movement.buyer), movement.buyer_minor),
         (wallet(movement.currency, movement.seller), movement.seller_minor),
-        (_loss(movement), movement.amount_minor - movement.seller_minor),
+        (
+            _loss(movement),
+            movement.amount_minor - movement.buyer_minor - movement.seller_minor,
+        ),
     ]
 
 
@@ -231,7 +237,13 @@ def _(movement: ChargebackCovered) -> list[Posting]:
     return [Posting(source, _loss(movement), movement.amount_minor)]
 
 
-def _loss(movement: ChargedBack | ChargebackCovered) -> int:
+@postings.register
+def _(movement: ParkedCovered) -> list[Posting]:
+    source = suspense(movement.currency, movement.provider_account)
+    return [Posting(source, _loss(movement), movement.amount_minor)]
+
+
+def _loss(movement: ChargedBack | ChargebackCovered | ParkedCovered) -> int:
     return pack(Kind.CHARGEBACK_LOSS, movement.currency, movement.provider_account)
 
 
@@ -258,6 +270,12 @@ def _contract(change: Change) -> int | None:
     return change.chargeback.contract if change.chargeback is not None else None
 
 
+def _payment(change: Change) -> int | None:
+    if change.payment is not None:
+        return change.payment.key
+    return change.chargeback.payment if change.chargeback is not None else None
+
+
 def expand(change: Change, ids: Ids) -> tuple[Transfer, ...]:
     """The transfers of a change's movements, in order, ready to be written."""
     return tuple(
@@ -269,7 +287,7 @@ def expand(change: Change, ids: Ids) -> tuple[Transfer, ...]:
             credit=posting.credit,
             amount_minor=posting.amount_minor,
             contract=_contract(change),
-            payment=change.payment.key if change.payment is not None else None,
+            payment=_payment(change),
             occurred_at=change.occurred_at,
             recorded_at=change.recorded_at,
         )

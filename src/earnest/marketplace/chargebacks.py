@@ -24,8 +24,9 @@ from earnest.web.wire import instant
 
 class ChargebackDocument(msgspec.Struct):
     """`amount` is what the bank asks for, null until the provider was asked; `taken` what it has
-    now, `takenFromSeller` the part of that which came out of the seller's wallet. `evidenceDueAt`
-    is when evidence has to be at the provider, null when there is nothing to hand in."""
+    now, `takenFromBuyer` and `takenFromSeller` the parts of that which came out of their wallets.
+    `evidenceDueAt` is when evidence has to be at the provider, null when there is nothing to hand
+    in."""
 
     id: Id = msgspec.field(name="_id")
     businessName: str  # noqa: N815
@@ -33,6 +34,7 @@ class ChargebackDocument(msgspec.Struct):
     status: Annotated[str, one_of(*ChargebackState)]
     amount: Major | None
     taken: Major
+    takenFromBuyer: Major  # noqa: N815
     takenFromSeller: Major  # noqa: N815
     currency: str
     reason: str
@@ -93,6 +95,7 @@ def document(
         status=chargeback.state,
         amount=to_number(chargeback.amount_minor, of) if is_known else None,
         taken=to_number(-sum(line.amount_minor for line in chargeback.lines), of),
+        takenFromBuyer=to_number(-sum(line.buyer_minor for line in chargeback.lines), of),
         takenFromSeller=to_number(-sum(line.seller_minor for line in chargeback.lines), of),
         currency=chargeback.currency,
         reason=chargeback.reason,

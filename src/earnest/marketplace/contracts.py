@@ -25,7 +25,7 @@ from earnest.domain.money import CURRENCIES, parse_major
 from earnest.domain.party import Actor, Role
 from earnest.domain.pricing import FeesExceedAmount
 from earnest.domain.projection import MARKETPLACE_STATUSES
-from earnest.domain.refusals import NotFunded
+from earnest.domain.refusals import ChargedBackNow, NotFunded
 from earnest.domain.rules import Verb, refusals
 from earnest.domain.verbs import InvalidTransition
 from earnest.errors import InvalidField
@@ -88,6 +88,7 @@ class NewStatus(msgspec.Struct):
         NotApplied,
         ContractExists,
         FeesExceedAmount,
+        ChargedBackNow,
         *ANY_ACTION,
     ),
 )

@@ -19,6 +19,7 @@ from earnest.domain.hiring import NotParked
 from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.party import Role
 from earnest.domain.payment import Payment, PaymentState
+from earnest.domain.refusals import ChargedBackNow
 from earnest.domain.rules import Verb, refusals
 from earnest.domain.verbs import RefundAlreadyRequested
 from earnest.ids import parse_public_id
@@ -205,7 +206,7 @@ async def parked_payments(request: EarnestRequest) -> ParkedPayments:
 
 @put(
     "/refund-payment/{payment_id:str}",
-    refuses=(PaymentNotFound, NotParked, *ANY_ACTION),
+    refuses=(PaymentNotFound, NotParked, ChargedBackNow, *ANY_ACTION),
 )
 async def refund_payment(
     request: EarnestRequest, payment_id: FromPath[str]

@@ -354,7 +354,7 @@ CREATE TABLE payment (
     CONSTRAINT payment_state_known CHECK (
         state IN (
             'opening', 'open', 'processing', 'expired', 'failed',
-            'captured', 'parked', 'refunded'
+            'captured', 'parked', 'refunded', 'charged_back'
         )
     )
 );

@@ -61,6 +61,7 @@ SELECT
     NULL::bigint AS amount_minor,
     c.funded_at AS held_since,
     CASE
+        WHEN c.charged_back THEN 'wait_for_bank'
         WHEN c.dispute = 'open' THEN 'ask_both'
         WHEN c.tranches @> ARRAY['refund_pending'] THEN 'refund'
         WHEN NOT c.live OR c.work = 'not_started' THEN 'refund'
@@ -82,7 +83,13 @@ SELECT
     NULL AS tranches,
     p.amount_minor,
     p.captured_at AS held_since,
-    'attach_or_refund' AS proposal
+    CASE
+        WHEN EXISTS (
+            SELECT FROM chargeback AS b
+            WHERE b.payment_id = p.id AND b.due_at IS NOT NULL
+        ) THEN 'wait_for_bank'
+        ELSE 'attach_or_refund'
+    END AS proposal
 FROM payment AS p
 WHERE p.state = 'parked';
 

@@ -204,7 +204,7 @@ CREATE TABLE public.payment (
     provider_payment_id text,
     captured_at timestamp with time zone,
     CONSTRAINT payment_amount_positive CHECK ((amount_minor > 0)),
-    CONSTRAINT payment_state_known CHECK ((state = ANY (ARRAY['opening'::text, 'open'::text, 'processing'::text, 'expired'::text, 'failed'::text, 'captured'::text, 'parked'::text, 'refunded'::text])))
+    CONSTRAINT payment_state_known CHECK ((state = ANY (ARRAY['opening'::text, 'open'::text, 'processing'::text, 'expired'::text, 'failed'::text, 'captured'::text, 'parked'::text, 'refunded'::text, 'charged_back'::text])))
 );
 
 CREATE TABLE public.payout (
@@ -1226,6 +1226,7 @@ CREATE VIEW public.hold AS
     NULL::bigint AS amount_minor,
     c.funded_at AS held_since,
         CASE
+            WHEN c.charged_back THEN 'wait_for_bank'::text
             WHEN (c.dispute = 'open'::text) THEN 'ask_both'::text
             WHEN (c.tranches @> ARRAY['refund_pending'::text]) THEN 'refund'::text
             WHEN ((NOT c.live) OR (c.work = 'not_started'::text)) THEN 'refund'::text
@@ -1244,7 +1245,12 @@ UNION ALL
     NULL::text[] AS tranches,
     p.amount_minor,
     p.captured_at AS held_since,
-    'attach_or_refund'::text AS proposal
+        CASE
+            WHEN (EXISTS ( SELECT
+               FROM public.chargeback b
+              WHERE ((b.payment_id = p.id) AND (b.due_at IS NOT NULL)))) THEN 'wait_for_bank'::text
+            ELSE 'attach_or_refund'::text
+        END AS proposal
    FROM public.payment p
   WHERE (p.state = 'parked'::text);
 

@@ -50,7 +50,8 @@ FROM (
         END
     GROUP BY d.commit_id, d.movement, d.payment_id, d.contract_id, (d.debit >> 47) & 1023
 ) AS t
-LEFT JOIN payment AS p ON p.id = t.payment_id
+-- What a bank takes of a payment is of the dispute.
+LEFT JOIN payment AS p ON p.id = t.payment_id AND t.movement IN ('funded', 'parked')
 LEFT JOIN contract AS c ON c.id = t.contract_id
 LEFT JOIN event AS e ON e.id = t.commit_id
 LEFT JOIN event AS r
@@ -61,7 +62,7 @@ LEFT JOIN provider_event AS v
     AND v.event_id = substr(e.subject, length('provider_event:') + 1)
 LEFT JOIN LATERAL (
     SELECT b.provider_dispute_id FROM chargeback AS b
-    WHERE t.movement IN ('charged_back', 'chargeback_returned') AND b.contract_id = t.contract_id
+    WHERE t.movement IN ('charged_back', 'chargeback_returned') AND b.payment_id = t.payment_id
     ORDER BY (b.commit_id = t.commit_id) DESC, b.id DESC
     LIMIT 1
 ) AS k ON TRUE

@@ -6,8 +6,8 @@ from datetime import datetime
 import asyncpg
 import msgspec
 
+from earnest.domain.bearing import Exposure, Purse
 from earnest.domain.chargeback import Chargeback
-from earnest.domain.charging_back import Exposure
 from earnest.domain.refund import Refund
 from earnest.ids import PublicId, key_of
 from earnest.ledger.accounts import wallet
@@ -40,24 +40,32 @@ ORDER BY c.due_at
 LIMIT $1
 """
 
-# Kind 2 is a wallet, 1 what is held: what came from there to the seller is what the seller got.
 LOAD = """
 SELECT
     b AS chargeback, p AS payment, c AS contract, t.terms,
-    EXISTS (
-        SELECT FROM chargeback AS o
-        WHERE o.payment_id = b.payment_id AND o.id <> b.id
-        AND o.state IN ('noticed', 'warning', 'open', 'review')
-    ) AS others_open,
+    coalesce(o.open, FALSE), coalesce(o.lost_minor, 0)::bigint, coalesce(o.by_buyer, 0)::bigint,
     business_now()
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN chargeback AS b ON b.id = $1 AND b.public_id = $2
 LEFT JOIN payment AS p ON p.id = b.payment_id
-LEFT JOIN contract AS c ON c.id = p.contract_id
+-- One that it was bound to, but that others paid for, has nothing to do with it.
+LEFT JOIN contract AS c ON c.id = p.contract_id AND p.state = 'captured'
 LEFT JOIN contract_terms AS t ON t.contract_id = c.id
+LEFT JOIN LATERAL (
+    SELECT
+        bool_or(a.id <> b.id AND a.state IN ('noticed', 'warning', 'open', 'review')) AS open,
+        sum(a.amount_minor) FILTER (WHERE a.id <> b.id AND a.state = 'lost') AS lost_minor,
+        sum((
+            SELECT -sum((l.value ->> 'buyer_minor')::bigint)
+            FROM jsonb_array_elements(a.lines::jsonb) AS l (value)
+        )) AS by_buyer
+    FROM chargeback AS a
+    WHERE a.payment_id = b.payment_id
+) AS o ON TRUE
 """
 
-SELLERS = """
+# Kind 2 is a wallet, 1 what is held: what came from there to the seller is what the seller got.
+SELLER = """
 SELECT
     coalesce((SELECT w.amount_minor FROM balance AS w WHERE w.account = $1), 0)::bigint,
     coalesce((
@@ -66,6 +74,19 @@ SELECT
     ), 0)::bigint - coalesce((
         SELECT sum(t.amount_minor) FROM transfer AS t
         WHERE t.debit = $1 AND t.contract_id = $2 AND t.movement = 'charged_back'
+    ), 0)::bigint
+"""
+
+# To the wallet, out of the contract or out of suspense (kind 12).
+BUYER = """
+SELECT
+    coalesce((SELECT w.amount_minor FROM balance AS w WHERE w.account = $1), 0)::bigint,
+    coalesce((
+        SELECT sum(t.amount_minor) FROM transfer AS t
+        WHERE t.credit = $1 AND (
+            (t.contract_id = $2 AND t.debit >> 57 = 1)
+            OR (t.payment_id = $3 AND t.debit >> 57 = 12)
+        )
     ), 0)::bigint
 """
 
@@ -102,20 +123,32 @@ async def load(pool: Pool, chargeback: PublicId) -> FoundChargeback:
         row = await conn.fetchrow(LOAD, key_of(chargeback), chargeback)
         assert row is not None
         if row[0] is None:
-            return FoundChargeback(None, None, row[5])
+            return FoundChargeback(None, None, row[7])
         payment = payment_from(row[1])
         contract = contract_from(row[2], row[3]) if row[2] is not None else None
-        wallet_minor = seller_got_minor = 0
-        waiting: list[Refund] = []
+        contract_key = contract.key if contract is not None else None
+        account = wallet(payment.currency, payment.buyer)
+        found = await conn.fetchrow(BUYER, account, contract_key, payment.key)
+        assert found is not None
+        buyer = Purse(found[0], found[1] - row[6])
+        seller, waiting = Purse(), list[Refund]()
         if contract is not None:
             account = wallet(contract.currency, contract.seller)
-            sellers = await conn.fetchrow(SELLERS, account, contract.key)
-            assert sellers is not None
-            wallet_minor, seller_got_minor = sellers
-            rows = await conn.fetch(WAITING_REFUNDS, contract.key)
+            found = await conn.fetchrow(SELLER, account, contract_key)
+            assert found is not None
+            seller = Purse(*found)
+            rows = await conn.fetch(WAITING_REFUNDS, contract_key)
             waiting = [refund_from(refund[0]) for refund in rows]
-    exposure = Exposure(payment, contract, wallet_minor, seller_got_minor, row[4], tuple(waiting))
-    return FoundChargeback(chargeback_from(row[0]), exposure, row[5])
+    exposure = Exposure(
+        payment,
+        contract,
+        buyer,
+        seller,
+        others_lost_minor=row[5],
+        others_open=row[4],
+        refunds=tuple(waiting),
+    )
+    return FoundChargeback(chargeback_from(row[0]), exposure, row[7])
 
 
 async def in_states(conn: asyncpg.Connection, states: Sequence[str], page: Page) -> Listed:

@@ -48,7 +48,10 @@ SELECT
         WHERE o.job_id = j.id AND o.seller_id = seller.id AND NOT o.live
     ) AS ended,
     b.id, b.name, b.currency, b.settings,
-    l.status, l.token_generation, k.request_hash, k.status, k.reply, business_now()
+    l.status, l.token_generation, k.request_hash, k.status, k.reply, business_now(),
+    EXISTS (
+        SELECT FROM chargeback AS d WHERE d.payment_id = p.id AND d.due_at IS NOT NULL
+    ) AS charged_back
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN job AS j ON j.id = $1 AND j.public_id = $2
 LEFT JOIN business AS b ON b.id = j.business_id
@@ -96,6 +99,7 @@ async def load_job(
             contract=_contract(row),
             payment=_payment(row),
             ended=row["ended"],
+            charged_back=row["charged_back"],
         )
     return FoundJob(
         hire=hire,
@@ -109,9 +113,11 @@ async def load_job(
 
 
 class FoundPayment(msgspec.Struct, frozen=True):
-    """A payment for a decision about it alone."""
+    """A payment for a decision about it alone. `charged_back`: a dispute about it is not done
+    with."""
 
     payment: Payment | None
+    charged_back: bool
     buyer: Party | None
     caller: Account | None
     stored: Stored | None
@@ -122,7 +128,10 @@ LOAD_PAYMENT = """
 SELECT
     p AS payment,
     buyer.id, buyer.public_id, buyer.name, buyer.email, buyer.picture,
-    l.status, l.token_generation, k.request_hash, k.status, k.reply, business_now()
+    l.status, l.token_generation, k.request_hash, k.status, k.reply, business_now(),
+    EXISTS (
+        SELECT FROM chargeback AS d WHERE d.payment_id = p.id AND d.due_at IS NOT NULL
+    ) AS charged_back
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN payment AS p ON p.id = $1 AND p.public_id = $2
 LEFT JOIN party AS buyer ON buyer.id = p.buyer_id
@@ -148,6 +157,7 @@ async def load_payment(
     assert row is not None
     return FoundPayment(
         payment=_payment(row),
+        charged_back=row["charged_back"],
         buyer=Party(*row[1:6]) if row[1] is not None else None,
         caller=account_from(row, 6),
         stored=stored_from(row, 8),

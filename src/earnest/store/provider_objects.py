@@ -94,6 +94,7 @@ PROVIDERS = frozenset(
         *("funded", "parked", "attached", "parked_refunded", "refunded_to_source"),
         *("refund_returned", "refund_repaid", "withdrawn", "paid_out", "payout_refused"),
         *("payout_returned", "charged_back", "chargeback_returned", "chargeback_covered"),
+        "parked_covered",
     }
 )
 """Movements that an object of the provider is behind; not what goes from escrow to wallets."""

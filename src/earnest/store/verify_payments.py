@@ -20,6 +20,8 @@ WHERE (CASE e.type
     WHEN 'payment.expired' THEN p.state = 'expired'
     WHEN 'payment.parked' THEN p.state = 'parked'
     WHEN 'payment.refunded' THEN p.state = 'refunded'
+    WHEN 'chargeback.noticed' THEN p.state = 'parked'
+    WHEN 'chargeback.looked_up' THEN p.state = 'charged_back'
     WHEN 'payment.completed' THEN p.state = 'captured'
     WHEN 'contract.created' THEN p.state IN ('captured', 'opening', 'open', 'processing')
 END) IS NOT TRUE
@@ -89,7 +91,7 @@ LIMIT 1
 PAYMENT_BROUGHT_WHAT_WAS_ASKED = """
 SELECT p.id::text, p.public_id,
     CASE
-        WHEN p.state IN ('captured', 'parked', 'refunded')
+        WHEN p.state IN ('captured', 'parked', 'refunded', 'charged_back')
             THEN format('%s %s, once, at account %s', p.amount_minor, p.currency,
                 p.provider_account_id)
         ELSE format('no money for a payment that is %s', p.state)
@@ -103,11 +105,11 @@ LEFT JOIN (
         sum(d.amount_minor) AS amount_minor, min(d.debit) AS debit, max(d.debit) AS last_debit,
         string_agg(format('%s from account %s', d.amount_minor, d.debit), ', ') AS came
     FROM transfer AS d
-    WHERE d.debit >> 57 = 3 AND d.payment_id IS NOT NULL
+    WHERE d.debit >> 57 = 3 AND d.payment_id IS NOT NULL AND d.movement IN ('funded', 'parked')
     GROUP BY d.payment_id
 ) AS t ON t.payment_id = p.id
 WHERE (CASE
-    WHEN p.state IN ('captured', 'parked', 'refunded') THEN t.times = 1
+    WHEN p.state IN ('captured', 'parked', 'refunded', 'charged_back') THEN t.times = 1
         AND t.amount_minor = p.amount_minor AND t.debit = t.last_debit
         AND t.debit = ((3::bigint << 57) | (n.number::bigint << 47) | p.provider_account_id)
     ELSE t.times IS NULL

@@ -22,6 +22,7 @@ FROM (
         WHEN 'charged_back' THEN 'chargeback.taken'
         WHEN 'chargeback_returned' THEN 'chargeback.given_back'
         WHEN 'chargeback_covered' THEN 'chargeback.covered'
+        WHEN 'parked_covered' THEN 'chargeback.covered'
         WHEN 'booked' THEN 'provider.lines_booked'
         WHEN 'parked' THEN CASE
             WHEN d.payment_id IS NULL THEN 'payment.quarantined' ELSE 'payment.parked'
