@@ -104,7 +104,7 @@ class Events:
                     self.rates[name].append(per_second)
                 await self._check(taken)
             if number < 0:
-                await books.analyze(self._server.owner_dsn)
+                await books.vacuum(self._server.owner_dsn)
             else:
                 self.others.append(Clock.read(postmaster).share_of_others(begun))
         pairs = zip(self.rates[EVENTS], self.rates[COMMITS], strict=True)

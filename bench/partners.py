@@ -72,7 +72,7 @@ class Partners:
                 )
                 say("serving; a marketplace and a partner")
                 await self._round(port, posts, creates, measured=False)
-                await books.analyze(self._server.owner_dsn)
+                await books.vacuum(self._server.owner_dsn)
                 for number in range(self._rounds):
                     begun = Clock.read(postmaster, serving.pid)
                     await self._round(port, posts, creates, swapped=number % 2 == 1)

@@ -89,6 +89,8 @@ def _for_whom_we_asked(told: dict[str, str], asked: dict[str, str]) -> bool:
     The three are what every relay has to name (spec 3.2); `paymentId` is our own word, which
     only the provider can repeat, and further words change nothing: the session is ours (D14).
     """
+    if told == asked:
+        return True
     said = {key: told.get(key) for key in asked}
     said["paymentId"] = told.get("paymentId", asked["paymentId"])
     return said == asked
