@@ -134,6 +134,32 @@ async def test_it_finds_a_dispute_that_is_over_before_anybody_has_heard_of_it(ca
     await sound(cast.app)
 
 
+async def test_it_looks_again_at_one_that_was_over_when_the_bank_gives_the_money_back(
+    cast: Cast, database: TestDatabase
+) -> None:
+    """Lost, looked up, and won after all: of that no event came."""
+    life = await Life.at(cast, "released")
+    await bank_says(cast, life, "opened")
+    await bank_says(cast, life, "lost")
+    core = core_of(cast.app)
+    await differences(core, today())
+    assert await chargebacks.look_up_due(core) == 1
+    assert await differences(core, today()) == []
+    conn = await asyncpg.connect(database.superuser_dsn)
+    try:
+        await conn.execute("UPDATE sandbox.dispute SET state = 'open'")
+    finally:
+        await conn.close()
+    dispute = await bank_says(cast, life, "won")
+    (found,) = await differences(core, today())
+    assert (str(found.cause), str(found.kind)) == ("missing_here", "chargeback_returned")
+    assert await chargebacks.look_up_due(core) == 1
+    assert await fetch(core, CHARGEBACKS) == [(dispute, "won")]
+    assert await differences(core, today()) == []
+    assert await chargebacks.look_up_due(core) == 0, "nobody asks again"
+    await sound(cast.app)
+
+
 async def test_events_that_come_after_all_change_nothing(cast: Cast) -> None:
     life = await Life.at(cast, "started")
     dispute = await bank_says(cast, life, "opened")

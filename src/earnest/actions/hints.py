@@ -81,11 +81,16 @@ async def notice_waiting(core: Core) -> int:
 
 async def notice_unheard(core: Core, since: date, asked: set[str]) -> None:
     """Begin the chargebacks of disputes that only the provider's books tell of, from day `since` on
-    or still missing from before; the worker looks them up as any other.
+    or still missing from before; the worker looks them up as any other. It looks again at those
+    that were over, and have lines since that day which they did not have.
 
     `asked` are those that this reconciliation has asked about; it grows. What the provider does not
     answer, or answers with a payment that is not ours, is left as it is, for the next one.
     """
+    for chargeback, now in await hints.unbooked(core.pool, core.provider_account, since, ASKED_MAX):
+        ids = await core.keys.ids()
+        again = charging_back.step_alone(chargeback, "chargeback.hinted", now, ids, due_at=now)
+        await core.door.commit(Commit(again))  # False: an event or another run was faster
     limit = ASKED_MAX - len(asked)
     begun = unanswered = 0
     for dispute_id in await hints.unheard(core.pool, core.provider_account, since, asked, limit):

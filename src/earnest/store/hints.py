@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 import msgspec
 
+from earnest.domain.chargeback import Chargeback
 from earnest.domain.hint import Hinted
 from earnest.domain.payment import Payment
 from earnest.ids import PublicId, key_of
@@ -118,6 +119,22 @@ ORDER BY random()
 LIMIT $4
 """
 
+# At rest, though the books have a line of them that is not booked: the bank thought better of it.
+UNBOOKED = """
+SELECT DISTINCT ON (c.id) c AS chargeback, business_now()
+FROM balance_line AS b
+INNER JOIN chargeback AS c
+    ON c.provider_account_id = b.provider_account_id AND c.provider_dispute_id = b.source_id
+WHERE b.provider_account_id = $1 AND b.day >= $2
+    AND b.kind IN ('chargeback', 'chargeback_returned') AND b.amount_minor <> 0
+    AND c.due_at IS NULL AND NOT EXISTS (
+        SELECT FROM jsonb_array_elements(c.lines::jsonb) AS l (value)
+        WHERE l.value ->> 'id' = b.line_id
+    )
+ORDER BY c.id
+LIMIT $3
+"""
+
 PAYMENT = """
 SELECT (
     SELECT p FROM payment AS p WHERE p.provider_account_id = $1 AND p.provider_payment_id = $2
@@ -133,6 +150,16 @@ async def unheard(
     async with pool.connection() as conn:
         rows = await conn.fetch(UNHEARD, provider_account, since, list(asked), limit)
     return [row[0] for row in rows]
+
+
+async def unbooked(
+    pool: Pool, provider_account: int, since: date, limit: int
+) -> list[tuple[Chargeback, datetime]]:
+    """Chargebacks that nobody is going to look up, though the provider's books have lines of them,
+    from day `since` on, that they have not; and what time it is."""
+    async with pool.connection() as conn:
+        rows = await conn.fetch(UNBOOKED, provider_account, since, limit)
+    return [(chargeback_from(row[0]), row[1]) for row in rows]
 
 
 async def payment_of(
