@@ -58,6 +58,7 @@ from earnest.store.keys import Keys
 from earnest.store.limits import Limits
 from earnest.store.partners import PartnerLoads
 from earnest.web import docs_page, problems, sandbox_api, sandbox_pages, sandbox_people
+from earnest.web.admission import Admission
 from earnest.web.auth import admit, require_declared
 from earnest.web.envelope import Envelope
 from earnest.web.guard import BODY_BYTES_MAX, EarnestRequest
@@ -91,7 +92,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
     app = build_faces(settings)
     app.state = _state(settings, core, Passwords(), metrics)
     app.state["described"] = docs_page.Described(app, settings.public_url)
-    app.asgi_handler = Straight(app)
+    app.asgi_handler = Admission(Straight(app), metrics.shed)
     if settings.client_url:
         app.asgi_handler = Origins(app.asgi_handler, origin_of(settings.client_url))
     app.open_envelope(

@@ -141,6 +141,10 @@ class Unavailable(EarnestError):
     retry_after_seconds = 1
 
 
+class Busy(Unavailable):
+    """The server is busy. Nothing was done: try again."""
+
+
 class OutcomeUnknown(Unavailable):
     """The connection to the database broke and the outcome could not be looked up. Repeat the
     request with the same Idempotency-Key, or read what it was meant to change."""

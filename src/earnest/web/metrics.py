@@ -34,6 +34,7 @@ from earnest.domain.money import CURRENCY_BY_NUMERIC
 from earnest.errors import EarnestError, OutcomeUnknown
 from earnest.store import figures
 from earnest.store.db import Pool
+from earnest.web.admission import Kind
 
 SCRAPE_SECONDS_MAX = 4
 MEDIA_TYPE = "text/plain; version=0.0.4"  # the framework adds the charset
@@ -133,6 +134,13 @@ class Metrics:
             ["kind"],
             registry=own,
         )
+        shed = Counter(
+            "earnest_http_requests_shed_total",
+            "Requests refused with 503 because they would have waited for too long, by kind.",
+            ["kind"],
+            registry=own,
+        )
+        self._shed = {kind: shed.labels(kind) for kind in Kind}
         self._outcomes = {
             name: self._commits.labels(name)
             for name in ("written", "conflict", "refused", "unknown")
@@ -151,6 +159,10 @@ class Metrics:
             )
         found[0].inc()
         found[1].observe(seconds)
+
+    def shed(self, kind: Kind) -> None:
+        """A request was refused because there were too many."""
+        self._shed[kind].inc()
 
     def batch(self, answers: Sequence[bool | BaseException], seconds: float) -> None:
         """The door's report of one batch."""

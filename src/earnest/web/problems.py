@@ -15,7 +15,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from earnest.errors import EarnestError, InvalidField, MalformedBody, TooMany, Unavailable
+from earnest.errors import Busy, EarnestError, InvalidField, MalformedBody, TooMany, Unavailable
 from earnest.web.guard import BodyTooLarge, convert
 from earnest.web.wire import WireResponse, encode
 
@@ -63,7 +63,7 @@ _LITESTAR = {
 
 def render(request: Request[Any, Any, Any], error: EarnestError) -> Response[Problem]:
     """A refusal of our own."""
-    if error.status >= 500:
+    if error.status >= 500 and not isinstance(error, Busy):  # thousands a second; these are counted
         log.warning("%s refused: %s", _route(request), error.code)
     headers = {}
     if isinstance(error, (TooMany, Unavailable)):

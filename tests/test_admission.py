@@ -1,0 +1,178 @@
+"""More requests than can be answered soon: 503 at once, reads first, and it ends by itself."""
+
+import asyncio
+import inspect
+import re
+import time
+from typing import Any
+
+import asyncpg
+import pytest
+from litestar.routes import HTTPRoute
+
+from conftest import TestDatabase
+from earnest.web.admission import FEW, WAIT_SECONDS_MAX, Admission, Kind, Queue, kind_of
+from life import Life, accepted
+from web import Caller, Cast, problem
+
+STOP = "LOCK TABLE contract IN ACCESS EXCLUSIVE MODE"
+BUSY = "The server is busy. Nothing was done: try again."
+
+
+def queue_of(cast: Cast, kind: Kind) -> Queue:
+    admission: Any = cast.app.asgi_handler
+    admission = getattr(admission, "_app", admission)  # behind Origins
+    assert isinstance(admission, Admission)
+    return admission._queues[kind]
+
+
+def under_way(cast: Cast, kind: Kind) -> int:
+    return queue_of(cast, kind)._under_way
+
+
+async def until_under_way(cast: Cast, kind: Kind, count: int) -> None:
+    deadline = time.monotonic() + 10
+    while under_way(cast, kind) < count:
+        assert time.monotonic() < deadline, under_way(cast, kind)
+        await asyncio.sleep(0.01)
+
+
+def seeing(life: Life, who: Caller) -> Any:
+    return who.get(f"/api/freelancer/contract/view-contract/{life.contract}")
+
+
+async def shed(cast: Cast) -> dict[str, int]:
+    """How many were refused, by kind, as /metrics says."""
+    text = (await cast.anybody.get("/metrics")).text
+    found = re.findall(r'earnest_http_requests_shed_total\{kind="(\w+)"\} (\d+)\.0', text)
+    return {kind: int(count) for kind, count in found}
+
+
+async def test_while_the_database_stands_still_reads_are_refused_and_money_waits(
+    cast: Cast, database: TestDatabase
+) -> None:
+    life = await Life.at(cast, "requested")
+    conn = await asyncpg.connect(database.superuser_dsn)
+    try:
+        gate = conn.transaction()
+        await gate.start()
+        await conn.execute(STOP)
+        waiting = [asyncio.create_task(seeing(life, cast.alice)) for _ in range(FEW)]
+        await until_under_way(cast, Kind.READ, FEW)
+        await asyncio.sleep(WAIT_SECONDS_MAX[Kind.READ] + 0.05)
+        begun = time.perf_counter()
+        refused = await asyncio.gather(*(seeing(life, cast.alice) for _ in range(100)))
+        assert time.perf_counter() - begun < 5, "nobody waits for a refusal"
+        for answer in refused:
+            assert problem(answer, 503)["detail"] == BUSY
+            assert int(answer.headers["retry-after"]) >= 1
+        assert (await cast.anybody.get("/healthz")).status_code == 200
+        assert await shed(cast) == {"read": 100, "change": 0, "money": 0}
+        release = asyncio.create_task(
+            cast.olga.put(f"/api/admin/escrow/release-fund/{life.contract}")
+        )
+        await until_under_way(cast, Kind.MONEY, 1)
+        await gate.rollback()
+    finally:
+        await conn.close()
+    accepted(await release)
+    assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+    assert under_way(cast, Kind.READ) == 0
+    accepted(await seeing(life, cast.alice))
+    assert await life.wallet(cast.bob) == 10_800
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "text"),
+    [
+        ("/apps/api/contracts/6b0490390000000101794925", "application/json", BUSY),
+        ("/checkout?token=x", "text/html; charset=utf-8", "in a few seconds"),
+    ],
+)
+async def test_it_is_said_in_the_form_of_the_face(
+    cast: Cast, path: str, kind: str, text: str
+) -> None:
+    queue = queue_of(cast, Kind.READ)
+    queue._under_way, queue._pace_seconds = FEW, 1.0
+    answer = await cast.anybody.get(path)
+    queue._under_way = 0
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == kind
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["x-request-id"]
+    assert text in answer.text
+
+
+async def test_it_knows_reads_and_money(cast: Cast) -> None:
+    """Every handler that says of its idempotency keys that they move money."""
+    money = 0
+    for route in cast.app.routes:
+        assert isinstance(route, HTTPRoute)
+        for handler in route.route_handlers:
+            path = re.sub(r"\{[^}]*\}", "6b0490390000000101794925", route.path_format)
+            moves = "moves_money=True" in inspect.getsource(inspect.unwrap(handler.fn))
+            for method in handler.http_methods:
+                kind = kind_of(method, path)
+                assert (kind is Kind.READ) == (method in ("GET", "OPTIONS", "HEAD"))
+                if moves:
+                    assert kind is Kind.MONEY, path
+                    money += 1
+    assert money >= 12
+    assert kind_of("POST", "/webhook") is Kind.MONEY
+    assert kind_of("POST", "/api/auth/login") is Kind.CHANGE
+    assert kind_of("POST", "/apps/api/webhooks") is Kind.CHANGE
+
+
+# -- the wait that is foreseen ----------------------------------------------------------------
+
+
+def steady(queue: Queue, *, per_second: float, size: int, seconds: float, at: float) -> float:
+    """Keep `size` under way while so many per second are finished; what time it is then."""
+    for _ in range(size - queue._under_way):
+        queue.begin(at)
+    for _ in range(round(per_second * seconds)):
+        at += 1 / per_second
+        queue.finish(at)
+        queue.begin(at)
+    return at
+
+
+def test_a_burst_that_finds_nobody_is_let_in_whole() -> None:
+    queue = Queue(0.25)
+    for n in range(1_000):
+        assert queue.has_room(10 + n / 10_000)
+        queue.begin(10 + n / 10_000)
+
+
+def test_what_would_wait_for_longer_than_the_limit_is_refused() -> None:
+    queue = Queue(0.25)
+    now = steady(queue, per_second=1_000, size=200, seconds=1, at=10)
+    assert queue.has_room(now), "200 at 1,000 a second wait for 0.2 seconds"
+    now = steady(queue, per_second=1_000, size=300, seconds=1, at=now)
+    assert not queue.has_room(now)
+    for _ in range(60):
+        now += 0.001
+        queue.finish(now)
+    assert queue.has_room(now), "240 do not wait for too long"
+
+
+def test_a_slow_kind_still_has_its_few() -> None:
+    """They wait for somebody else: a provider that takes ten seconds for each."""
+    queue = Queue(1.0)
+    now = steady(queue, per_second=6, size=FEW, seconds=30, at=10)
+    assert not queue.has_room(now)
+    queue.finish(now)
+    assert queue.has_room(now)
+
+
+def test_it_forgets_that_it_was_slow() -> None:
+    queue = Queue(0.25)
+    now = steady(queue, per_second=100, size=100, seconds=3, at=10)
+    assert not queue.has_room(now)
+    while queue._under_way >= FEW:
+        now += 0.001
+        queue.finish(now)
+    now = steady(queue, per_second=2_000, size=FEW, seconds=0.2, at=now)
+    for _ in range(300):
+        assert queue.has_room(now)
+        queue.begin(now)
