@@ -21,6 +21,7 @@ import msgspec
 import uvloop
 
 from bench import books, door, forged, guarded, report, seeding, yardstick
+from bench.changes import Changes
 from bench.events import Events
 from bench.neighbours import SHARE_MAX, Clock
 from bench.partners import Partners
@@ -55,6 +56,7 @@ class Size(msgspec.Struct, frozen=True):
     seconds_max: int
     read_rounds: int
     reads: int
+    changes: int
     webhooks: int
     events: int
 
@@ -65,6 +67,7 @@ QUICK = Size(
     seconds_max=70,
     read_rounds=5,
     reads=6_400,
+    changes=1_920,
     webhooks=1_600,
     events=960,
 )
@@ -74,6 +77,7 @@ FULL = Size(
     seconds_max=900,
     read_rounds=9,
     reads=25_600,
+    changes=6_400,
     webhooks=9_600,
     events=1_920,
 )
@@ -174,9 +178,10 @@ class Bench:
         assert self.pgbench is not None
         taken = self._take(self.spread)
         self.released += len(taken)
-        return await yardstick.release(
+        measured = await yardstick.release(
             self.pgbench, self.server.app_dsn, taken, clients=self.clients
         )
+        return measured.per_second
 
     def _take(self, contracts: list[int]) -> list[int]:
         taken = contracts[: self.size.releases]
@@ -214,6 +219,8 @@ async def measure(server: Embedded, size: Size) -> tuple[list[report.Figure], re
         figures = await bench.run()
         reads = Reads(pool, server, rounds=size.read_rounds, count=size.reads)
         figures += await reads.run(say)
+        changes = Changes(pool, server, rounds=size.read_rounds, count=size.changes)
+        figures += await changes.run(say)
         say("one route with the guard and without it")
         added_us = await guarded.measure(size.read_rounds, size.reads)
         figures.append(report.Figure("guard_and_authentication_us", added_us, 60, 30, True))
@@ -230,8 +237,10 @@ async def measure(server: Embedded, size: Size) -> tuple[list[report.Figure], re
             postgresql = await conn.fetchval("SELECT current_setting('server_version')")
     finally:
         await pool.close()
-    rates = bench.rates | reads.rates | partners.rates | webhooks.rates | events.rates
-    others = [*bench.others, *reads.others, *partners.others, *events.others]
+    rates = (
+        bench.rates | reads.rates | changes.rates | partners.rates | webhooks.rates | events.rates
+    )
+    others = [*bench.others, *reads.others, *changes.others, *partners.others, *events.others]
     return figures, report.machine(postgresql, others, rates, webhooks.delays_ms)
 
 

@@ -17,14 +17,14 @@ CARRIED_OUT = (200, 201)
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """How long `count` answers took, wall clock."""
+    """How long all answers took, wall clock, and each of them (`latencies`, in seconds)."""
 
-    count: int
     seconds: float
+    latencies: list[float]
 
     @property
     def per_second(self) -> float:
-        return self.count / self.seconds
+        return len(self.latencies) / self.seconds
 
 
 class WrongAnswer(Exception):
@@ -43,8 +43,13 @@ async def send(
     waiting = iter(requests)
     lines = tuple(f"HTTP/1.1 {status}".encode() for status in wanted)
     loop = asyncio.get_running_loop()
+    latencies: list[float] = []
     callers = [
-        (await loop.create_connection(lambda: _Caller(waiting, lines), "127.0.0.1", port))[1]
+        (
+            await loop.create_connection(
+                lambda: _Caller(waiting, lines, latencies), "127.0.0.1", port
+            )
+        )[1]
         for _ in range(connections)
     ]
     begun = time.perf_counter()
@@ -52,7 +57,7 @@ async def send(
         caller.send_next()
     try:
         await asyncio.gather(*(caller.done for caller in callers))
-        return Answered(len(requests), time.perf_counter() - begun)
+        return Answered(time.perf_counter() - begun, latencies)
     finally:
         for caller in callers:
             caller.transport.close()
@@ -63,9 +68,13 @@ class _Caller(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, waiting: Iterator[bytes], wanted: tuple[bytes, ...]) -> None:
+    def __init__(
+        self, waiting: Iterator[bytes], wanted: tuple[bytes, ...], latencies: list[float]
+    ) -> None:
         self._waiting = waiting
         self._wanted = wanted
+        self._latencies = latencies
+        self._sent_at = 0.0
         self._received = b""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -75,6 +84,7 @@ class _Caller(asyncio.Protocol):
     def send_next(self) -> None:
         request = next(self._waiting, None)
         if request is not None:
+            self._sent_at = time.perf_counter()
             self.transport.write(request)
         elif not self.done.done():
             self.done.set_result(None)
@@ -89,6 +99,7 @@ class _Caller(asyncio.Protocol):
             self.done.set_exception(WrongAnswer(received[:400].decode(errors="replace")))
         else:
             self._received = b""
+            self._latencies.append(time.perf_counter() - self._sent_at)
             self.send_next()
 
     def connection_lost(self, exc: Exception | None) -> None:

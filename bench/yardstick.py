@@ -4,10 +4,12 @@ selecting their rows."""
 import asyncio
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
+import msgspec
 
 from earnest.store import binaries
 
@@ -32,11 +34,16 @@ async def install(owner_dsn: str) -> None:
         await conn.close()
 
 
-async def release(pgbench: Path, dsn: str, contracts: Sequence[int], *, clients: int) -> float:
-    """Release `contracts`, whose keys follow each other, each client its own share of them.
+class Measured(msgspec.Struct, frozen=True):
+    """What pgbench did per second, connecting not counted, and how long each transaction took, in
+    seconds."""
 
-    Returns how many were released per second, connecting not counted.
-    """
+    per_second: float
+    latencies: list[float]
+
+
+async def release(pgbench: Path, dsn: str, contracts: Sequence[int], *, clients: int) -> Measured:
+    """Release `contracts`, whose keys follow each other, each client its own share of them."""
     span, rest = divmod(len(contracts), clients)
     if rest or contracts[-1] - contracts[0] != len(contracts) - 1:
         raise ValueError("pgbench counts through its contracts in equal shares")
@@ -51,21 +58,32 @@ async def select(
     Returns how many per second, connecting not counted.
     """
     each = count // clients
-    return await _run(pgbench, dsn, "select.pgbench", contracts[0], len(contracts), clients, each)
+    measured = await _run(
+        pgbench, dsn, "select.pgbench", contracts[0], len(contracts), clients, each
+    )
+    return measured.per_second
 
 
 async def _run(
     pgbench: Path, dsn: str, script: str, first: int, span: int, clients: int, transactions: int
-) -> float:
-    process = await asyncio.create_subprocess_exec(
-        pgbench, "--no-vacuum", "--protocol=prepared", f"--client={clients}",
-        f"--jobs={min(2, clients)}", f"--transactions={transactions}", f"--define=first={first}",
-        f"--define=span={span}", "--define=n=0", f"--file={HERE / script}", dsn,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, errors = await process.communicate()
-    found = _TPS.search(out.decode())
-    if process.returncode != 0 or found is None:
-        raise RuntimeError(f"pgbench failed:\n{out.decode()}\n{errors.decode()}")
-    return float(found[1])
+) -> Measured:
+    with tempfile.TemporaryDirectory(prefix="earnest-pgbench-") as directory:
+        process = await asyncio.create_subprocess_exec(
+            pgbench, "--no-vacuum", "--protocol=prepared", f"--client={clients}",
+            f"--jobs={min(2, clients)}", f"--transactions={transactions}",
+            f"--define=first={first}", f"--define=span={span}", "--define=n=0",
+            f"--file={HERE / script}", "--log", f"--log-prefix={directory}/log", dsn,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, errors = await process.communicate()
+        found = _TPS.search(out.decode())
+        if process.returncode != 0 or found is None:
+            raise RuntimeError(f"pgbench failed:\n{out.decode()}\n{errors.decode()}")
+        return Measured(float(found[1]), _latencies(Path(directory)))
+
+
+def _latencies(directory: Path) -> list[float]:
+    """Of the logs in there; a line is client, number, microseconds, ..."""
+    lines = [line for log in directory.iterdir() for line in log.read_text().splitlines()]
+    return [int(line.split()[2]) / 1e6 for line in lines]

@@ -142,8 +142,10 @@ def _filled(row: asyncpg.Record) -> dict[str, Any]:
 async def test_pgbench_releases_each_contract_once(stand: Stand, database: TestDatabase) -> None:
     pgbench = yardstick.find_pgbench()
     assert pgbench is not None
-    rate = await yardstick.release(pgbench, database.app_dsn, stand.contracts[:32], clients=8)
-    assert rate > 0
+    measured = await yardstick.release(pgbench, database.app_dsn, stand.contracts[:32], clients=8)
+    assert measured.per_second > 0
+    assert len(measured.latencies) == 32
+    assert 0 < min(measured.latencies) <= max(measured.latencies) < 60
     acknowledged = await stand.by_door(*stand.contracts[32:])
     await books.check(stand.pool, acknowledged=acknowledged, released=40)
 
