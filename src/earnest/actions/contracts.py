@@ -18,8 +18,7 @@ from earnest.domain.contract import Contract
 from earnest.domain.party import Actor, Role
 from earnest.domain.projection import marketplace_status
 from earnest.errors import Forbidden, NotFound
-from earnest.ids import Ids, PublicId, key_of
-from earnest.store import provider_objects
+from earnest.ids import Ids, PublicId
 from earnest.store.contracts import Asked, Documented, Found
 from earnest.store.idempotency import Once, Reply
 from earnest.store.provider_objects import Captured
@@ -150,21 +149,7 @@ async def _settle(
 ) -> Reply:
     """As any other verb, with what paid for the contract in its reply."""
     asked = Asked(contract, actor, once)
-    paid: Captured | None = None
-
-    async def load() -> Found:
-        nonlocal paid
-        found = await core.loads.contract(asked)
-        # Afterwards: whoever saw the money come sees the payment that brought it.
-        if found.documented is not None and found.stored is None:
-            key = key_of(contract)
-            async with core.pool.connection() as conn:
-                paid = (await provider_objects.captured(conn, [key])).get(key)
-        return found
-
-    return await _carry_out(
-        core, actor, contract, once, decide, lambda documented: render(documented, paid), load
-    )
+    return await _run(core, asked, lambda: core.loads.paid_contract(asked), decide, render)
 
 
 async def _carry_out(
@@ -174,9 +159,25 @@ async def _carry_out(
     once: Once | None,
     decide: Decide,
     render: Render,
-    load: Callable[[], Awaitable[Found]] | None = None,
 ) -> Reply:
     asked = Asked(contract, actor, once)
+    return await _run(
+        core,
+        asked,
+        lambda: core.loads.contract(asked),
+        decide,
+        lambda documented, _paid: render(documented),
+    )
+
+
+async def _run(
+    core: Core,
+    asked: Asked,
+    load: Callable[[], Awaitable[Found]],
+    decide: Decide,
+    render: RenderEscrow,
+) -> Reply:
+    assert asked.caller is not None
 
     def decide_found(found: Found, ids: Ids) -> Change:
         if found.documented is None or found.business is None:
@@ -185,16 +186,9 @@ async def _carry_out(
 
     def render_after(found: Found, change: Change) -> Reply:
         assert found.documented is not None
-        return render(with_contract(found.documented, change.contract))
+        return render(with_contract(found.documented, change.contract), found.paid)
 
-    return await carry_out(
-        core,
-        actor,
-        once,
-        load or (lambda: core.loads.contract(asked)),
-        decide_found,
-        render_after,
-    )
+    return await carry_out(core, asked.caller, asked.once, load, decide_found, render_after)
 
 
 def with_contract(documented: Documented, contract: Contract | None) -> Documented:

@@ -21,6 +21,7 @@ from earnest.store.accounts import Account
 from earnest.store.db import Pool
 from earnest.store.grouping import Grouped
 from earnest.store.idempotency import Once, Stored
+from earnest.store.provider_objects import Captured
 from earnest.store.rows import contract_from
 
 LOADS_MAX = 128
@@ -54,6 +55,8 @@ class Found(msgspec.Struct, frozen=True):
     caller: Account | None
     stored: Stored | None
     now: datetime
+    paid: Captured | None = None
+    """What paid for it, where that was asked for, too."""
 
 
 # `(SELECT business_now())`: once, where a plain call is made for every row (3 us each).
@@ -65,11 +68,12 @@ class Found(msgspec.Struct, frozen=True):
 #
 # `d.*`: the view is the one list of columns; `documented_from` takes them by position. They travel
 # as columns, not as the view's row: a row within a row costs the long lists some 6 % more.
-LOAD = """
+_LOAD = """
 SELECT
     d.*,
     b.id, b.name, b.currency, b.settings,
     l.status, l.token_generation, k.request_hash, k.status, k.reply, (SELECT business_now())
+    {columns}
 FROM unnest(
     (SELECT $1::bigint[]), (SELECT $2::text[]),
     (SELECT $3::bigint[]), (SELECT $4::text[]),
@@ -83,8 +87,23 @@ LEFT JOIN business AS b ON b.id = (d.contract).business_id
 LEFT JOIN party AS who ON who.id = q.caller_id AND who.public_id = q.caller_public_id
 LEFT JOIN login AS l ON l.party_id = who.id
 LEFT JOIN idempotency_key AS k ON k.scope = q.scope
+{join}
 ORDER BY q.position
 """
+LOAD = _LOAD.format(columns="", join="")
+# In the same snapshot: whoever sees that the money came sees the payment that brought it.
+LOAD_PAID = _LOAD.format(
+    columns=", paid.contract_id, paid.session_id, paid.provider_payment_id",
+    join="""
+LEFT JOIN LATERAL (
+    SELECT p.contract_id, p.session_id, p.provider_payment_id
+    FROM payment AS p
+    WHERE p.contract_id = q.id AND p.state = 'captured'
+    ORDER BY p.captured_at, p.id
+    LIMIT 1
+) AS paid ON TRUE
+""",
+)
 
 CLIENTS = """
 SELECT a.status, a.token_generation
@@ -115,6 +134,7 @@ class Loads:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._together: Grouped[Asked, Found] = Grouped(self._load, members_max=LOADS_MAX, lanes=2)
+        self._paid: Grouped[Asked, Found] = Grouped(self._load_paid, members_max=LOADS_MAX, lanes=2)
         self._clients: Grouped[int, Account | None] = Grouped(
             self._load_clients, members_max=LOADS_MAX, lanes=2
         )
@@ -122,6 +142,10 @@ class Loads:
     async def contract(self, asked: Asked) -> Found:
         """One contract as it is now, with everything a decision about it needs."""
         return await self._together(asked)
+
+    async def paid_contract(self, asked: Asked) -> Found:
+        """The same with what paid for it."""
+        return await self._paid(asked)
 
     async def account(self, caller: Actor) -> Account | None:
         """Where the login of `caller` stands now; loaded together with what others ask for."""
@@ -135,25 +159,33 @@ class Loads:
         return [account_from(row, 0) for row in rows]
 
     async def _load(self, batch: Sequence[Asked]) -> list[Found]:
+        return [_found(row) for row in await self._rows(LOAD, batch)]
+
+    async def _load_paid(self, batch: Sequence[Asked]) -> list[Found]:
+        rows = await self._rows(LOAD_PAID, batch)
+        return [_found(row, None if row[27] is None else Captured(*row[28:30])) for row in rows]
+
+    async def _rows(self, load: str, batch: Sequence[Asked]) -> list[asyncpg.Record]:
         async with self._pool.connection() as conn:
-            rows = await conn.fetch(
-                LOAD,
+            return await conn.fetch(
+                load,
                 [key_of(asked.contract) if asked.contract else 0 for asked in batch],
                 [asked.contract for asked in batch],
                 [asked.caller.key if asked.caller else 0 for asked in batch],
                 [asked.caller.public_id if asked.caller else "" for asked in batch],
                 [asked.once.scope if asked.once else NO_SCOPE for asked in batch],
             )
-        return [
-            Found(
-                documented=documented_from(row),
-                business=business_from(row, 17),
-                caller=account_from(row, 21),
-                stored=stored_from(row, 23),
-                now=row[26],
-            )
-            for row in rows
-        ]
+
+
+def _found(row: asyncpg.Record, paid: Captured | None = None) -> Found:
+    return Found(
+        documented=documented_from(row),
+        business=business_from(row, 17),
+        caller=account_from(row, 21),
+        stored=stored_from(row, 23),
+        now=row[26],
+        paid=paid,
+    )
 
 
 def business_from(row: asyncpg.Record, at: int) -> Business | None:
