@@ -17,7 +17,7 @@ from earnest.providers import signature
 from earnest.store.db import Pool
 from earnest.web import straight
 from earnest.web.auth import PUBLIC
-from earnest.web.guard import EarnestRequest
+from earnest.web.guard import BODY_BYTES_MAX, EarnestRequest
 from earnest.web.straight import Straight
 from life import Life, provider_events
 from partners import Broker
@@ -26,6 +26,7 @@ from web import UNKNOWN_ID, Cast, caller, make_settings
 
 VIEW = "/api/freelancer/contract/view-contract"
 CONTRACTS = "/apps/api/contracts"
+RELEASE = "/api/admin/escrow/release-fund"
 
 
 @pytest.fixture
@@ -78,11 +79,16 @@ NOBODY = [
 ]
 
 
-async def test_two_reads_and_the_providers_events_are_straight(cast: Cast) -> None:
+async def test_two_reads_a_release_and_the_providers_events_are_straight(cast: Cast) -> None:
     straight_app: Any = cast.app.asgi_handler
     ways = getattr(straight_app, "_app", straight_app).app  # behind Origins and Admission
     assert isinstance(ways, Straight)
-    assert set(ways._routes) == {("GET", VIEW, ""), ("GET", CONTRACTS, ""), ("POST", "/webhook")}
+    assert set(ways._routes) == {
+        ("GET", VIEW, ""),
+        ("GET", CONTRACTS, ""),
+        ("PUT", RELEASE, ""),
+        ("POST", "/webhook"),
+    }
 
 
 @pytest.mark.parametrize("method", ["POST", "GET", "HEAD", "PUT", "OPTIONS"])
@@ -153,6 +159,43 @@ async def test_a_contract_of_a_partner_is_the_same_answer_to_everybody(
     assert statuses == {200, 400, 401, 404}
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
         await same(cast.app, long_way, method=method, url=paths[0])
+
+
+async def test_a_release_that_is_refused_is_the_same_answer(cast: Cast, long_way: Litestar) -> None:
+    life = await Life.at(cast, "ongoing")
+    paths = spellings(RELEASE, life.contract)
+    people = (cast.anybody, cast.alice, cast.bob, cast.olga)
+    headers_of = [dict(who.headers) for who in people] + NOBODY
+    keys = ("a key", "x" * 256, "")
+    headers_of += [{**cast.olga.headers, "idempotency-key": key} for key in keys]
+    bodies = (b"", b"{}", b"no json", b"x" * (BODY_BYTES_MAX + 1))
+    statuses = set()
+    for path in paths:
+        for headers in headers_of:
+            asked = {"method": "PUT", "url": path, "headers": headers}
+            statuses.add((await same(cast.app, long_way, **asked)).status_code)
+    for body in bodies:
+        for headers in headers_of:
+            asked = {"method": "PUT", "url": paths[0], "headers": headers, "content": body}
+            statuses.add((await same(cast.app, long_way, **asked)).status_code)
+    assert statuses == {400, 401, 403, 404, 413}
+    for method in ("GET", "HEAD", "POST", "DELETE", "PATCH", "OPTIONS"):
+        await same(cast.app, long_way, method=method, url=paths[0])
+
+
+async def test_a_release_is_the_same_answer_and_is_carried_out_once(
+    cast: Cast, long_way: Litestar
+) -> None:
+    """Whichever way comes first carries it out, the other one repeats its answer."""
+    life = await Life.at(cast, "requested")
+    headers = {**cast.olga.headers, "idempotency-key": "release"}
+    path = f"{RELEASE}/{life.contract}"
+    async with caller(cast.app) as one, caller(long_way) as other:
+        first = await one.put(path, headers=headers)
+        again = await other.put(path, headers=headers)
+    assert (first.status_code, first.content) == (again.status_code, again.content)
+    assert (first.status_code, again.headers["idempotent-replayed"]) == (200, "true")
+    assert await life.wallet(cast.bob) == 10_800
 
 
 async def test_a_mistake_of_ours_is_told_as_everywhere(

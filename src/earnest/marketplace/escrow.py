@@ -138,6 +138,7 @@ async def transactions(
 @put(
     "/release-fund/{contract_id:str}",
     refuses=(ContractNotFound, *refusals(Verb.APPROVE_RELEASE), *ANY_ACTION),
+    straight=True,
 )
 async def release_fund(request: EarnestRequest, contract_id: FromPath[str]) -> Response[Settled]:
     """Release what is held to the freelancer, less the platform's fee."""

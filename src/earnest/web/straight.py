@@ -1,10 +1,10 @@
 """**Straight** routes: the hottest requests, past the framework's way to their handlers.
 
 Litestar's way (routes, exceptions, parameters, responses, each for the general case) is a quarter
-of what it costs to show a contract, and half of what a forged provider event costs. A handler that
-declares `straight=True` takes the request, and as a GET also the last segment of its path; nothing
-else. Invariant: whoever asks gets the same bytes as by Litestar's way, which everything takes that
-is not exactly such a request.
+of what it costs to show a contract or to release one, and half of what a forged provider event
+costs. A handler that declares `straight=True` takes the request, and as a GET or PUT also the last
+segment of its path; nothing else. Invariant: whoever asks gets the same bytes as by Litestar's way,
+which everything takes that is not exactly such a request.
 """
 
 import inspect
@@ -77,7 +77,11 @@ def _routes(app: Litestar) -> Iterator[tuple[tuple[str, ...], _Route]]:
             if named == ["request"] and "{" not in route.path_format:
                 key: tuple[str, ...] = (method, route.path_format)
                 yield key, _Route(handler, route.path_format, None)
-            elif method == "GET" and named == ["request", last.strip("{}")] and "{" not in head:
+            elif (
+                method in ("GET", "PUT")
+                and named == ["request", last.strip("{}")]
+                and "{" not in head
+            ):
                 yield (method, head, ""), _Route(handler, route.path_format, named[1])
             else:
                 raise LookupError(f"{route.path} is not straight")
