@@ -30,9 +30,9 @@ LAYERS = {
     "actions": 4,
 } | dict.fromkeys(("web", "marketplace", "partner", "hooks", "console", "checkout", "worker"), 5)
 COMPOSITION = {
-    "__main__", "app", "cli", "cli_business", "database", "demo",
+    "__main__", "app", "backup", "cli", "cli_backup", "cli_business", "database", "demo",
     "demo_cast", "demo_partner", "demo_receiver", "diagnosis", "doctor", "doctor_stripe",
-    "generated", "reconciling", "recording", "reports",
+    "generated", "reconciling", "recording", "reports", "restoring",
     "serving", "settings", "supervisor", "terminal",
 }  # fmt: skip
 PROVIDERS_SEE = ("earnest.domain.money", "earnest.errors", "earnest.providers")

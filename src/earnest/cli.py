@@ -8,8 +8,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +17,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from earnest import __version__
-from earnest.terminal import AsJson, Data, answer, say, settings_of
+from earnest.terminal import AsJson, Data, answer, bar_of, say, settings_of
 
 app = App(name="earnest", help="A self-hosted escrow contracts server.", version=__version__)
 db_app = App(name="db", help="The database: bring it up to date, look at it.")
@@ -33,6 +31,8 @@ app.command(
     name="business",
     help="Partners, who escrow their customers' money by API.",
 )
+app.command("earnest.cli_backup:backup", name="backup")
+app.command("earnest.cli_backup:restore", name="restore")
 
 Host = Annotated[str, Parameter(help="address to listen on; 0.0.0.0 is everywhere")]
 # The operating system would take 65536 for 0, and 73536 for 8000, without a word.
@@ -175,7 +175,7 @@ def verify(*, data: Data = None, as_json: AsJson = False) -> None:
 
     with (
         opened(settings_of(data), say, create=False, migrated=False) as database,
-        _bar("verify") as bar,
+        bar_of("verify") as bar,
     ):
         url = database.settings.database_url
         report = asyncio.run(
@@ -216,7 +216,7 @@ def reconcile(
     try:
         day = parse_day(date, "date")
         rows = reconciling.rows_of(bank) if bank is not None else None
-        with opened(settings_of(data), say, create=False) as database, _bar("reconcile") as bar:
+        with opened(settings_of(data), say, create=False) as database, bar_of("reconcile") as bar:
             settings = with_secret_key(database.settings)
             found = asyncio.run(reconciling.reconciled(settings, day, rows, bar))
     except (EarnestError, Unexplained) as error:
@@ -323,18 +323,3 @@ def _demo_directory() -> Path:
     here = Path("demo-data").absolute()
     closed = any(not parent.stat().st_mode & 0o001 for parent in here.parents)
     return Path("/var/lib/earnest/demo-data") if closed and os.geteuid() == 0 else here
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error while somebody watches: called with what, done, total."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda what, done, total: progress.update(
-            task, description=f"{name} {what}", completed=done, total=total or None
-        )

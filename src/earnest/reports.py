@@ -17,6 +17,11 @@ async def trial_balance(pool: Pool, at: datetime | None, *, every_account: bool)
     """All accounts at an instant; people's accounts as one sum each unless `every_account`."""
     async with pool.connection() as conn:
         found = await books.trial_balance(conn, at, by_kind=not every_account)
+    return shown(found, every_account=every_account)
+
+
+def shown(found: TrialBalance, *, every_account: bool) -> dict[str, Any]:
+    """A trial balance in major units, with its totals by currency."""
     return {
         "at": found.at.isoformat(),
         "closed_to_xid": found.closed_to_xid,

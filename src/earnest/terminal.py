@@ -6,6 +6,8 @@ asked for; all that is said meanwhile goes to standard error.
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,3 +35,18 @@ def answer(found: Any, as_json: bool, lines: list[str]) -> None:
 def say(text: str) -> None:
     """What goes on, for whoever watches."""
     print(f"earnest: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def bar_of(name: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error while somebody watches: called with what, done, total."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda what, done, total: progress.update(
+            task, description=f"{name} {what}", completed=done, total=total or None
+        )

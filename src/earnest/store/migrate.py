@@ -50,6 +50,14 @@ class OtherVersion(DatabaseRefused):
     """This database was made by another version of Earnest."""
 
 
+class Applied(msgspec.Struct, frozen=True):
+    """A row of `schema_migration`: a migration as it was when it was applied."""
+
+    number: int
+    name: str
+    sha256: str
+
+
 class Migration(msgspec.Struct, frozen=True):
     """One file `NNNN_name.sql`: plain SQL, applied whole in one database transaction."""
 
@@ -84,20 +92,25 @@ async def pending_migrations(
     Raises DatabaseRefused if the database is newer than this code, or if a file was changed
     after it had been applied.
     """
-    known = read_migrations(directory)
     if not await conn.fetchval(HAS_SCHEMA_MIGRATION):
-        return known
-    applied = await conn.fetch(APPLIED)
+        return read_migrations(directory)
+    applied = [Applied(*row) for row in await conn.fetch(APPLIED)]
+    return pending_after(applied, directory)
+
+
+def pending_after(applied: list[Applied], directory: Path = MIGRATIONS) -> list[Migration]:
+    """What `migrate` would apply to a database with this record. Raises OtherVersion."""
+    known = read_migrations(directory)
     if len(applied) > len(known):
         raise OtherVersion(
-            f"The database is at migration {applied[-1]['number']:04d}, this version of Earnest"
+            f"The database is at migration {applied[-1].number:04d}, this version of Earnest"
             f" knows {len(known)}. Run the newer version; migrations never go back."
         )
     for row, migration in zip(applied, known, strict=False):
-        if (row["number"], row["sha256"]) != (migration.number, migration.sha256):
+        if (row.number, row.sha256) != (migration.number, migration.sha256):
             raise OtherVersion(
                 f"Migration {migration} is not the file that was applied to this database as"
-                f" {row['number']:04d}_{row['name']}. Restore that file; a change needs a new one."
+                f" {row.number:04d}_{row.name}. Restore that file; a change needs a new one."
             )
     return known[len(applied) :]
 
@@ -119,7 +132,7 @@ async def migrate(dsn: str, directory: Path = MIGRATIONS) -> list[Migration]:
         },
     )
     try:
-        await _become_owner(conn)
+        await become_owner(conn)
         await conn.execute("SELECT pg_advisory_lock($1)", ADVISORY_KEY)
         await conn.execute(f"SET lock_timeout = '{LOCK_SECONDS_MAX}s'")
         pending = await pending_migrations(conn, directory)
@@ -132,7 +145,8 @@ async def migrate(dsn: str, directory: Path = MIGRATIONS) -> list[Migration]:
         await conn.close(timeout=CONNECT_SECONDS_MAX)
 
 
-async def _become_owner(conn: asyncpg.Connection) -> None:
+async def become_owner(conn: asyncpg.Connection) -> None:
+    """From now on `conn` acts as earnest_owner. Raises DatabaseRefused with the fix."""
     missing = [row["role"] for row in await conn.fetch(ROLES)]
     if missing:
         fixes = " ".join(f"CREATE ROLE {role} LOGIN PASSWORD '...';" for role in missing)
