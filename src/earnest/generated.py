@@ -16,6 +16,8 @@ import uvicorn
 from earnest.actions.accounts import create_admin
 from earnest.app import build_app, sandbox_webhook_secret
 from earnest.domain.rules import RULES
+from earnest.ledger.reference import HEAD as MOVEMENTS_HEAD
+from earnest.ledger.reference import movements_reference
 from earnest.recording.recorder import Recorder
 from earnest.recording.scenario import PASSWORD, Scenario, email
 from earnest.serving import server_config
@@ -101,6 +103,7 @@ def texts() -> dict[Path, str]:
     return {
         docs / "reference" / "settings.md": SETTINGS_HEAD + settings_reference(),
         docs / "reference" / "limits.md": LIMITS_HEAD + limits_reference() + PASSWORDS_TAIL,
+        docs / "reference" / "movements.md": MOVEMENTS_HEAD + movements_reference(),
         docs / "states.md": STATES_HEAD + states_reference(),
     }
 
