@@ -24,6 +24,7 @@ LAYERS = {
     "outbound": 0,
     "logs": 0,
     "sealing": 0,
+    "anchors": 1,
     "domain": 1,
     "ledger": 2,
     "store": 3,
@@ -33,7 +34,7 @@ COMPOSITION = {
     "__main__", "app", "backup", "cli", "cli_backup", "cli_business", "database", "demo",
     "demo_cast", "demo_partner", "demo_receiver", "diagnosis", "doctor", "doctor_stripe",
     "generated", "reconciling", "recording", "reports", "restoring",
-    "serving", "settings", "supervisor", "terminal",
+    "serving", "settings", "supervisor", "terminal", "verifying",
 }  # fmt: skip
 PROVIDERS_SEE = ("earnest.domain.money", "earnest.errors", "earnest.providers")
 # The actions call a provider through its interface, the worker and the faces of the sandbox too.

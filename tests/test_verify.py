@@ -41,7 +41,7 @@ async def harm(attacker: asyncpg.Connection, damage: Damage) -> str:
 async def test_it_passes_books_with_a_life_at_every_point(written: Any) -> None:
     report = await verify(written.app_dsn)
     assert report.violation is None, str(report.violation)
-    assert report.checked == tuple(sorted(TITLES))
+    assert report.checked == tuple(sorted(set(TITLES) - {20})), "it was given no anchors"
     assert report.lines()[-1] == "The books balance."
     assert report.counts["contract"] > len(POINTS)
     assert min(report.counts.values()) > 0, "every check had something to look at"
@@ -113,7 +113,8 @@ async def test_it_names_the_row_of_a_damage(attacker: asyncpg.Connection, damage
 
 
 def test_it_has_a_damage_for_every_invariant() -> None:
-    assert {damage.invariant for damage in DAMAGES} == set(TITLES)
+    elsewhere = {20}  # test_anchors.py
+    assert {damage.invariant for damage in DAMAGES} == set(TITLES) - elsewhere
 
 
 # -- the command ------------------------------------------------------------------------------

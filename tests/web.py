@@ -91,7 +91,7 @@ def make_settings(dsn: str, **other: Any) -> Settings:
         database_url=dsn,
         secret_key=SECRET_KEY,
         client_url="http://localhost:5173",
-        **other,
+        **{"anchor_seconds": 0} | other,
     )
 
 

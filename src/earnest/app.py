@@ -1,6 +1,5 @@
 """The only composition root: a pool, a provider and the faces become one ASGI application."""
 
-import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -48,6 +47,7 @@ from earnest.providers.kyc import SandboxKyc
 from earnest.providers.sandbox import SandboxProvider
 from earnest.providers.stripe import StripeProvider
 from earnest.sealing import Sealer
+from earnest.sealing import derive_key as derive_key  # noqa: PLC0414
 from earnest.settings import STRIPE_LIVE_KEYS, Settings
 from earnest.store import clock, mail
 from earnest.store.captures import CaptureLoads
@@ -306,8 +306,3 @@ def access_tokens(settings: Settings) -> Tokens:
     """Who issues and verifies the access tokens of the marketplace."""
     key = derive_key(settings.secret_key, "marketplace-access-token")
     return Tokens(key, "access", settings.access_token_seconds)
-
-
-def derive_key(secret_key: bytes, purpose: str) -> bytes:
-    """A key of its own for each purpose, so that no signature is good for another one."""
-    return hmac.digest(secret_key, f"earnest/{purpose}".encode(), "sha256")

@@ -167,21 +167,46 @@ def create(
 
 
 @app.command
-def verify(*, data: Data = None, as_json: AsJson = False) -> None:
-    """Check every invariant of the books; exit 1 and name the first row that breaks one."""
+def verify(
+    *,
+    anchors: Path | None = None,
+    anchor_key: tuple[str, ...] = (),
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every invariant of the books; exit 1 and name the first row that breaks one.
+
+    Parameters
+    ----------
+    anchors
+        a directory with a copy of the anchors [default: where the worker writes them]
+    anchor_key
+        a public key that they may be signed with, besides the one of EARNEST_SECRET_KEY; verify
+        --json tells it
+    """
+    from earnest.anchors import key_as_text
     from earnest.database import opened
     from earnest.providers.events import amount_minor_of
     from earnest.store import verify as books
+    from earnest.verifying import outside_of
 
+    settings = settings_of(data)
+    outside = outside_of(settings, anchors, anchor_key)
     with (
-        opened(settings_of(data), say, create=False, migrated=False) as database,
+        opened(settings, say, create=False, migrated=False) as database,
         bar_of("verify") as bar,
     ):
         url = database.settings.database_url
         report = asyncio.run(
-            books.verify(url, lambda at: bar(at.what, at.done, at.total), minor_of=amount_minor_of)
+            books.verify(
+                url,
+                lambda at: bar(at.what, at.done, at.total),
+                minor_of=amount_minor_of,
+                outside=outside,
+            )
         )
-    answer(report.as_json(), as_json, report.lines())
+    keys = sorted(map(key_as_text, outside.anchors.keys))
+    answer(report.as_json() | {"anchor_keys": keys}, as_json, report.lines())
     sys.exit(1 if report.violation else 0)
 
 

@@ -55,6 +55,8 @@ FIELDS: dict[str, int] = {
     "code": 60,
     "bytes": 20,
     "count": 20,
+    "number": 20,
+    "hash": 64,
     "said_at": 120,
     "exceptions": 0,
 }

@@ -5,6 +5,7 @@ Invariant: sealed bytes open only in the place they were sealed for (`about`): w
 into another row gets nothing out of it.
 """
 
+import hmac
 import secrets
 
 from cryptography.exceptions import InvalidTag
@@ -12,6 +13,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _VERSION = b"\x01"
 _NONCE_BYTES = 12
+
+
+def derive_key(secret_key: bytes, purpose: str) -> bytes:
+    """A key of its own for each purpose, so that no signature is good for another one."""
+    return hmac.digest(secret_key, f"earnest/{purpose}".encode(), "sha256")
 
 
 class SealBroken(Exception):

@@ -74,6 +74,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"secret": True},
         ),
     ] = b""
+    anchor_dir: Annotated[
+        str,
+        Meta(
+            description="where anchors are written, best on another machine's disk"
+            " (docs/anchors.md); unset: `anchors` in the data directory"
+        ),
+    ] = ""
+    anchor_seconds: Annotated[
+        int, Meta(ge=0, le=86_400, description="how often an anchor is written; 0: never")
+    ] = 600
     public_url: Annotated[
         str,
         Meta(
@@ -197,6 +207,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_production(self) -> bool:
         return self.env == "production"
+
+    @property
+    def anchors_path(self) -> Path:
+        """The directory of the anchors."""
+        return Path(self.anchor_dir or self.data_dir / "anchors").expanduser()
 
 
 def variable_of(field: str) -> str:
@@ -375,12 +390,7 @@ def settings_reference() -> str:
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for field in msgspec.structs.fields(Settings):
         default = field.default
-        shown = (
-            ""
-            if default in ("", b"", ())
-            else f"`{int(default)}`"
-            if isinstance(default, bool)
-            else f"`{default}`"
-        )
+        shown = f"`{int(default) if isinstance(default, bool) else default}`"
+        shown = "" if default in ("", b"", ()) else shown
         rows.append(f"| `{variable_of(field.name)}` | {shown} | {_meta(field.name).description} |")
     return "\n".join(rows) + "\n"

@@ -502,6 +502,11 @@ CREATE TABLE rollup (
 
 -- The audit trail ---------------------------------------------------------------------------
 
+-- This transaction, in the count that goes on rising after a restore.
+CREATE FUNCTION ledger_xid() RETURNS bigint
+LANGUAGE sql STABLE
+RETURN pg_current_xact_id()::text::bigint + (SELECT h.xid_offset FROM ledger_horizon AS h);
+
 -- Events of a contract form its hash chain (contract_id, seq, hash); events of other subjects
 -- have no chain. The first event of a commit has id = commit_id.
 CREATE TABLE event (
@@ -515,12 +520,24 @@ CREATE TABLE event (
     recorded_at timestamptz NOT NULL,
     body text NOT NULL,
     hash bytea,
+    xid bigint NOT NULL DEFAULT ledger_xid(),
     CONSTRAINT event_chain_complete CHECK (
         (contract_id IS NULL AND seq IS NULL AND hash IS NULL)
         OR (contract_id IS NOT NULL AND seq IS NOT NULL AND hash IS NOT NULL)
     )
 );
 CREATE UNIQUE INDEX event_chain ON event (contract_id, seq) WHERE contract_id IS NOT NULL;
+CREATE INDEX event_by_xid ON event USING brin (xid) WITH (autosummarize = on);
+
+-- The newest anchor of each chain of them (earnest/anchors.py), as its writer last noted it here:
+-- so that it is missed when it is gone from its file. Anchors themselves are not in the database.
+CREATE TABLE anchor_tip (
+    chain uuid PRIMARY KEY,
+    place text NOT NULL,
+    number integer NOT NULL,
+    hash text NOT NULL,
+    noted_at timestamptz NOT NULL
+);
 
 -- Idempotency -------------------------------------------------------------------------------
 
@@ -575,7 +592,7 @@ GRANT USAGE ON SEQUENCE object_key, entry_key, contract_number, partner_number, 
 TO earnest_app;
 GRANT SELECT, INSERT ON transfer, event, provider_event, contract_terms TO earnest_app;
 GRANT SELECT, INSERT, UPDATE ON contract, payment, refund, balance, rollup, party,
-category, skill, job, business TO earnest_app;
+category, skill, job, business, anchor_tip TO earnest_app;
 GRANT SELECT, INSERT, UPDATE (status, password_hash, token_generation, updated_at)
 ON login TO earnest_app;
 GRANT SELECT, INSERT, DELETE ON application, job_skill, idempotency_key TO earnest_app;

@@ -364,11 +364,13 @@ BEGIN
     END IF;
 
     INSERT INTO event (
-        id, commit_id, contract_id, seq, subject, type, actor, recorded_at, body, hash
+        id, commit_id, contract_id, seq, subject, type, actor, recorded_at, body, hash, xid
     )
     SELECT
         e.id, e.commit_id, e.contract_id, e.seq, e.subject, e.type, e.actor, e.recorded_at,
-        e.body, e.hash
+        e.body, e.hash,
+        -- As ledger_xid(), which would be called for every row.
+        (SELECT pg_current_xact_id()::text::bigint + h.xid_offset FROM ledger_horizon AS h)
     FROM unnest(events) AS e
     WHERE e.commit_id <> ALL (lost);
 

@@ -54,6 +54,18 @@ BEGIN
     RETURN 0;
 END $$;
 
+CREATE TABLE public.ledger_horizon (
+    singleton boolean DEFAULT true NOT NULL,
+    horizon_xid bigint DEFAULT 0 NOT NULL,
+    xid_offset bigint DEFAULT 0 NOT NULL,
+    closed_at timestamp with time zone,
+    CONSTRAINT ledger_horizon_one_row CHECK (singleton)
+);
+
+CREATE FUNCTION public.ledger_xid() RETURNS bigint
+    LANGUAGE sql STABLE
+    RETURN (((pg_current_xact_id())::text)::bigint + (SELECT h.xid_offset FROM public.ledger_horizon h));
+
 CREATE TABLE public.booked_line (
     provider_account_id smallint NOT NULL,
     line_id text NOT NULL,
@@ -149,6 +161,7 @@ CREATE TABLE public.event (
     recorded_at timestamp with time zone NOT NULL,
     body text NOT NULL,
     hash bytea,
+    xid bigint DEFAULT public.ledger_xid() NOT NULL,
     CONSTRAINT event_chain_complete CHECK ((((contract_id IS NULL) AND (seq IS NULL) AND (hash IS NULL)) OR ((contract_id IS NOT NULL) AND (seq IS NOT NULL) AND (hash IS NOT NULL))))
 );
 
@@ -628,11 +641,13 @@ BEGIN
     END IF;
 
     INSERT INTO event (
-        id, commit_id, contract_id, seq, subject, type, actor, recorded_at, body, hash
+        id, commit_id, contract_id, seq, subject, type, actor, recorded_at, body, hash, xid
     )
     SELECT
         e.id, e.commit_id, e.contract_id, e.seq, e.subject, e.type, e.actor, e.recorded_at,
-        e.body, e.hash
+        e.body, e.hash,
+        -- As ledger_xid(), which would be called for every row.
+        (SELECT pg_current_xact_id()::text::bigint + h.xid_offset FROM ledger_horizon AS h)
     FROM unnest(events) AS e
     WHERE e.commit_id <> ALL (lost);
 
@@ -1020,6 +1035,14 @@ CREATE TABLE public.alert (
     CONSTRAINT alert_kind_known CHECK ((kind = ANY (ARRAY['event_quarantined'::text, 'refund_failed'::text, 'refund_returned'::text, 'payout_stuck'::text, 'chargeback_open'::text, 'evidence_due'::text, 'chargeback_lost'::text, 'call_late'::text, 'webhook_disabled'::text, 'hold_limit'::text, 'reconciliation'::text])))
 );
 
+CREATE TABLE public.anchor_tip (
+    chain uuid NOT NULL,
+    place text NOT NULL,
+    number integer NOT NULL,
+    hash text NOT NULL,
+    noted_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.api_client (
     client_id text NOT NULL,
     business_id integer NOT NULL,
@@ -1297,14 +1320,6 @@ CREATE TABLE public.kyc (
     CONSTRAINT kyc_identified CHECK (((identified_at IS NULL) OR ((national_id IS NOT NULL) AND (first_name IS NOT NULL) AND (last_name IS NOT NULL)))),
     CONSTRAINT kyc_in_order CHECK ((((answered_at IS NULL) OR (identified_at IS NOT NULL)) AND ((verified_at IS NULL) OR (answered_at IS NOT NULL)) AND ((bank_account_at IS NULL) OR (verified_at IS NOT NULL)))),
     CONSTRAINT kyc_tries_floor CHECK ((code_tries_left >= 0))
-);
-
-CREATE TABLE public.ledger_horizon (
-    singleton boolean DEFAULT true NOT NULL,
-    horizon_xid bigint DEFAULT 0 NOT NULL,
-    xid_offset bigint DEFAULT 0 NOT NULL,
-    closed_at timestamp with time zone,
-    CONSTRAINT ledger_horizon_one_row CHECK (singleton)
 );
 
 CREATE TABLE public.login (
@@ -1713,6 +1728,9 @@ ALTER TABLE ONLY public.alert
 ALTER TABLE ONLY public.alert
     ADD CONSTRAINT alert_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.anchor_tip
+    ADD CONSTRAINT anchor_tip_pkey PRIMARY KEY (chain);
+
 ALTER TABLE ONLY public.api_client
     ADD CONSTRAINT api_client_one_per_business UNIQUE (business_id);
 
@@ -2027,6 +2045,8 @@ CREATE UNIQUE INDEX delivery_once ON public.delivery USING btree (event_id);
 
 CREATE INDEX delivery_waiting ON public.delivery USING btree (endpoint_id, next_attempt_at, seq) WHERE (state = 'pending'::text);
 
+CREATE INDEX event_by_xid ON public.event USING brin (xid) WITH (autosummarize='on');
+
 CREATE UNIQUE INDEX event_chain ON public.event USING btree (contract_id, seq) WHERE (contract_id IS NOT NULL);
 
 CREATE INDEX idempotency_key_to_empty ON public.idempotency_key USING btree (created_at) WHERE (is_sealed AND (reply <> '\x'::bytea));
@@ -2331,6 +2351,8 @@ GRANT SELECT,INSERT ON TABLE public.clock_move TO earnest_app;
 
 GRANT SELECT,UPDATE ON TABLE public.business_clock TO earnest_app;
 
+GRANT SELECT,UPDATE ON TABLE public.ledger_horizon TO earnest_app;
+
 GRANT SELECT,INSERT ON TABLE public.booked_line TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.chargeback TO earnest_app;
@@ -2373,6 +2395,8 @@ GRANT ALL ON FUNCTION public.take_endpoints(worker uuid, lease_seconds double pr
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.alert TO earnest_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.anchor_tip TO earnest_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.api_client TO earnest_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.application TO earnest_app;
@@ -2412,8 +2436,6 @@ GRANT SELECT,INSERT,DELETE ON TABLE public.job_skill TO earnest_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.known_address TO earnest_app;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.kyc TO earnest_app;
-
-GRANT SELECT,UPDATE ON TABLE public.ledger_horizon TO earnest_app;
 
 GRANT SELECT,INSERT ON TABLE public.login TO earnest_app;
 

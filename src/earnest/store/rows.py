@@ -234,6 +234,7 @@ def event_row(e: Event) -> Row:
         e.recorded_at,
         e.body,
         e.hash,
+        None,  # xid: the database's
     )
 
 

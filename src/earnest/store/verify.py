@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 import asyncpg
 import msgspec
 
+from earnest.anchors import Anchors
 from earnest.domain.money import CURRENCIES, CURRENCY_BY_NUMERIC
 from earnest.store import (
     verify_accounts,
@@ -27,6 +28,7 @@ from earnest.store import (
 from earnest.store.db import CONNECT_SECONDS_MAX, DatabaseRefused
 from earnest.store.invariant import Check, Violation
 from earnest.store.migrate import pending_migrations
+from earnest.store.verify_anchors import Outcome, check_anchors
 from earnest.store.verify_contracts import PREDICATES, MinorOf, walk_contracts, walk_inbox
 from earnest.store.verify_partners import walk_businesses
 
@@ -50,7 +52,7 @@ NOT_CHECKED = {
     "8": "the rates of taxes: the fee plan is compared for businesses whose settings never changed",
     "11": "approval policies of two persons: no business has one yet; who had to approve a refund "
     "is compared with the policies of businesses whose settings never changed",
-    "20": "anchors outside the database: there are none yet",
+    "20": "anchors outside the database: none were given",
     "22": "timers: nothing is scheduled in the database yet",
     "24": "provider cash against the provider's balance: earnest reconcile compares them",
 }
@@ -75,6 +77,7 @@ TITLES = {
     17: "every commit of money tells of it",
     18: "every webhook was attempted as published",
     19: "every chain of events is whole",
+    20: "the database has what its anchors say",
     21: "nobody can rewrite the books",
     23: "every row is within its business",
     24: "the trial balance is zero",
@@ -127,12 +130,21 @@ class Progress(msgspec.Struct, frozen=True):
     total: int
 
 
+class Outside(msgspec.Struct, frozen=True):
+    """The anchors to compare with, and where they are: `host:/directory`."""
+
+    anchors: Anchors
+    place: str
+
+
 class Report(msgspec.Struct, frozen=True):
-    """`violations`: the first of each broken invariant, lowest number first."""
+    """`violations`: the first of each broken invariant, lowest number first; of 20 the first row
+    and the first line of the anchors."""
 
     counts: dict[str, int]
     checked: tuple[int, ...]
     violations: tuple[Violation, ...]
+    not_checked: dict[str, str]
 
     @property
     def violation(self) -> Violation | None:
@@ -146,7 +158,8 @@ class Report(msgspec.Struct, frozen=True):
             f"  {self._rows(number)}".rstrip()
             for number in self.checked
         ]
-        lines += [f"not checked: {number}, {why}" for number, why in NOT_CHECKED.items()]
+        lines += [f"not checked: {number}, {why}" for number, why in self.not_checked.items()]
+        lines += [str(one) for one in self.violations if one.invariant == 20][1:]
         lines.append(str(self.violation) if self.violation else "The books balance.")
         return lines
 
@@ -154,6 +167,7 @@ class Report(msgspec.Struct, frozen=True):
         """How many rows of which tables the checks of an invariant looked at."""
         tables = [check.table for check in CHECKS if check.invariant == number]
         tables += ["contract"] if number in WALKED else []
+        tables += ["anchor"] if number == 20 else []
         return ", ".join(
             f"{name} {self.counts[name]:,}" for name in dict.fromkeys(tables) if name in self.counts
         )
@@ -164,7 +178,7 @@ class Report(msgspec.Struct, frozen=True):
             "holds": not self.violations,
             "counts": self.counts,
             "checked": list(self.checked),
-            "not_checked": NOT_CHECKED,
+            "not_checked": self.not_checked,
             "violation": msgspec.to_builtins(self.violation),
             "violations": msgspec.to_builtins(self.violations),
         }
@@ -179,19 +193,21 @@ async def verify(
     report: Callable[[Progress], None] = lambda _: None,
     only: Collection[int] = tuple(TITLES),
     minor_of: MinorOf = _as_told,
+    outside: Outside | None = None,
 ) -> Report:
     """Check the invariants in `only` (all of them) as any role that may read the tables.
 
-    `minor_of` reads the amounts in providers' events.
+    `minor_of` reads the amounts in providers' events. Without anchors from `outside`, invariant 20
+    is not checked.
 
-    Raises DatabaseRefused when migrations are pending.
+    Raises DatabaseRefused when migrations are pending, and AnchorsRefused.
     """
     conn = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS_MAX, server_settings=SESSION)
     try:
         if await pending_migrations(conn):
             raise DatabaseRefused("The database lacks migrations. Apply them: earnest db migrate")
         async with conn.transaction(isolation="repeatable_read", readonly=True):
-            return await check(conn, report, only, minor_of)
+            return await check(conn, report, only, minor_of, outside)
     finally:
         await conn.close()
 
@@ -201,13 +217,25 @@ async def check(
     report: Callable[[Progress], None] = lambda _: None,
     only: Collection[int] = tuple(TITLES),
     minor_of: MinorOf = _as_told,
+    outside: Outside | None = None,
 ) -> Report:
-    """The same within the caller's transaction, which must see one snapshot."""
+    """The same within the caller's transaction, which must see one snapshot, younger than what
+    was read of the anchors."""
     row = await conn.fetchrow(COUNTS)
     assert row is not None
     counts: dict[str, int] = dict(row)
-    violations = await _Run(conn, counts, only, report, minor_of).run()
-    return Report(counts, tuple(sorted(only)), violations)
+    run = _Run(conn, counts, frozenset(only), report, minor_of)
+    violations = await run.run()
+    if outside is None or 20 not in only:
+        return Report(counts, tuple(sorted({*only} - {20})), violations, NOT_CHECKED)
+    outcome = await run.compare(outside)
+    checked = {*only} if outcome.anchors or outcome.violations else {*only} - {20}
+    return Report(
+        counts | {"anchor": outcome.anchors},
+        tuple(sorted(checked)),
+        tuple(sorted((*violations, *outcome.violations), key=lambda one: one.invariant)),
+        NOT_CHECKED | {"20": outcome.unproved},
+    )
 
 
 class _Run:
@@ -217,14 +245,14 @@ class _Run:
         self,
         conn: asyncpg.Connection,
         counts: dict[str, int],
-        only: Collection[int],
+        only: frozenset[int],
         report: Callable[[Progress], None],
         minor_of: MinorOf,
     ) -> None:
         objects = ("contract", "payment", "job", "party", "application")
         self._conn = conn
         self._counts = {**counts, "objects": sum(counts[name] for name in objects)}
-        self._only = frozenset(only)
+        self._only = only
         self._checks = [check for check in CHECKS if check.invariant in self._only]
         self._report = report
         self._minor_of = minor_of
@@ -234,6 +262,8 @@ class _Run:
         self._walk_weight = 100
         if self._only & WALKED:
             self._total += self._walk_weight * counts["contract"] + counts["provider_event"]
+        if 20 in self._only:
+            self._total += counts["event"] + counts["transfer"]
 
     async def run(self) -> tuple[Violation, ...]:
         first: dict[int, Violation] = {}
@@ -249,6 +279,12 @@ class _Run:
                 if violation.invariant in self._only:
                     first.setdefault(violation.invariant, violation)
         return tuple(first[number] for number in sorted(first))
+
+    async def compare(self, outside: Outside) -> Outcome:
+        """What the anchors say, with what there is."""
+        return await check_anchors(
+            self._conn, outside.anchors, outside.place, lambda rows: self._advance("anchor", rows)
+        )
 
     async def _walk(self) -> list[Violation]:
         codes = {number: currency.code for number, currency in CURRENCY_BY_NUMERIC.items()}

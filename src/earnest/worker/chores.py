@@ -9,8 +9,10 @@ from collections.abc import Callable
 from earnest.actions import chargebacks, hints, payout_schedule, payouts, refunds
 from earnest.actions.core import Core
 from earnest.actions.reconciliation import reconcile_due
+from earnest.anchors import Signer
 from earnest.partner.signing import SigningKeys
 from earnest.providers.sandbox import SandboxProvider
+from earnest.sealing import derive_key
 from earnest.settings import Settings
 from earnest.store import (
     accounts,
@@ -23,6 +25,7 @@ from earnest.store import (
 )
 from earnest.store.db import Pool
 from earnest.worker import alerts
+from earnest.worker.anchoring import write_anchor
 from earnest.worker.deliveries import TURN_SECONDS, Deliveries, Observe
 from earnest.worker.loop import Chore
 from earnest.worker.mail import send_due
@@ -66,6 +69,18 @@ def chores_of(
         Chore("purge limits", PURGE_SECONDS, lambda: purge_limits(pool)),
         Chore("rotate signing keys", ROTATE_SECONDS, SigningKeys(pool, core.sealer).rotate),
     ]
+    if settings.anchor_seconds:
+        directory, signer = (
+            settings.anchors_path,
+            Signer(derive_key(settings.secret_key, "anchors")),
+        )
+        chores.append(
+            Chore(
+                "write anchors",
+                settings.anchor_seconds,
+                lambda: write_anchor(pool, directory, signer),
+            )
+        )
     if isinstance(provider, SandboxProvider):
         chores += [
             Chore("expire checkout sessions", DUE_SECONDS, provider.expire_due),
