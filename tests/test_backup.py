@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from conftest import TestDatabase
@@ -161,6 +162,19 @@ async def test_it_refuses_a_database_that_is_none_of_ours(
     assert done.code == 1
     assert "no tables of ours" in done.err
     assert left_in(folder) == []
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+async def test_it_says_which_url_is_missing_when_the_role_is_not_the_owner(
+    place: Place, folder: Path, command: str
+) -> None:
+    if command == "restore":
+        await place.backup(folder / "b.dump")
+    assert place.database is not None
+    app_only = msgspec.structs.replace(place.database, owner_dsn=place.database.app_dsn)
+    done = await Place(place.data_dir, app_only).earnest(command, folder / "b.dump")
+    assert (done.code, "EARNEST_MIGRATE_DATABASE_URL" in done.err) == (1, True)
+    assert left_in(folder) == ([] if command == "backup" else ["b.dump"])
 
 
 # -- whose programs -------------------------------------------------------------------------

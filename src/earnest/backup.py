@@ -19,8 +19,8 @@ from earnest.errors import EarnestError
 from earnest.settings import Settings
 from earnest.store import books, dump
 from earnest.store.client_programs import programs_of
-from earnest.store.db import CONNECT_SECONDS_MAX, DatabaseRefused
-from earnest.store.migrate import APPLIED, HAS_SCHEMA_MIGRATION
+from earnest.store.db import CONNECT_SECONDS_MAX, UNREACHABLE, DatabaseRefused
+from earnest.store.migrate import APPLIED, HAS_SCHEMA_MIGRATION, become_owner
 
 # For as long as pg_dump works: it sees what this session sees.
 SESSION = {
@@ -57,12 +57,14 @@ async def take(
     )
     try:
         programs = programs_of(conn.get_server_version().major)
+        owner_url = settings.migrate_database_url or settings.database_url
+        await _check_owner(owner_url)
         with appearing(file) as opened:
             async with conn.transaction(isolation="repeatable_read", readonly=True):
                 held = await _holdings(conn)
                 await dump.write(
                     programs,
-                    settings.migrate_database_url or settings.database_url,
+                    owner_url,
                     await conn.fetchval(EXPORT),
                     opened,
                     lambda done: progress(size(done), done, 0),
@@ -72,6 +74,24 @@ async def take(
     finally:
         await conn.close(timeout=CONNECT_SECONDS_MAX)
     return {"file": str(file), "bytes": held_bytes, **held}
+
+
+async def _check_owner(owner_url: str) -> None:
+    """pg_dump would say no more than that permission is denied."""
+    conn = await connected(owner_url)
+    try:
+        await become_owner(conn)
+    finally:
+        await conn.close(timeout=CONNECT_SECONDS_MAX)
+
+
+async def connected(dsn: str) -> asyncpg.Connection:
+    """A bare connection. Raises DatabaseRefused."""
+    try:
+        return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS_MAX)
+    except (*UNREACHABLE, asyncpg.PostgresError) as error:
+        # The URL itself is not repeated: it holds a password.
+        raise DatabaseRefused(f"The database cannot be reached: {error}") from error
 
 
 async def _holdings(conn: asyncpg.Connection) -> dict[str, Any]:

@@ -10,10 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
 from earnest.app import derive_key
-from earnest.backup import size, where_key_is
+from earnest.backup import connected, size, where_key_is
 from earnest.database import opened
 from earnest.providers.events import amount_minor_of
 from earnest.sealing import Sealer
@@ -21,7 +19,7 @@ from earnest.settings import Settings, with_secret_key
 from earnest.store import binaries, dump, seals
 from earnest.store import verify as books
 from earnest.store.client_programs import Programs, programs_of
-from earnest.store.db import CONNECT_SECONDS_MAX, UNREACHABLE, DatabaseRefused
+from earnest.store.db import DatabaseRefused
 from earnest.store.embedded import Embedded
 from earnest.store.migrate import become_owner, pending_after
 
@@ -76,7 +74,7 @@ def _major(settings: Settings) -> int:
 
 
 async def _asked_major(settings: Settings) -> int:
-    conn = await _connected(settings.database_url)
+    conn = await connected(settings.database_url)
     try:
         return conn.get_server_version().major
     finally:
@@ -84,7 +82,7 @@ async def _asked_major(settings: Settings) -> int:
 
 
 async def _check_empty(target: Settings) -> None:
-    conn = await _connected(target.migrate_database_url or target.database_url)
+    conn = await connected(target.migrate_database_url or target.database_url)
     try:
         await become_owner(conn)
         found = await dump.relations(conn)
@@ -96,14 +94,6 @@ async def _check_empty(target: Settings) -> None:
             f"There are {len(found)} tables in the database already ({some}). A backup is restored"
             " into an empty one only: name another data directory with --data, or another database."
         )
-
-
-async def _connected(dsn: str) -> asyncpg.Connection:
-    try:
-        return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS_MAX)
-    except (*UNREACHABLE, asyncpg.PostgresError) as error:
-        # The URL itself is not repeated: it holds a password.
-        raise DatabaseRefused(f"The database cannot be reached: {error}") from error
 
 
 def _load(programs: Programs, target: Settings, file: Path, listed: list[str], bar: Bar) -> None:
@@ -126,7 +116,7 @@ def _key_of(target: Settings) -> bytes | None:
 async def _of_seals(target: Settings, place: str) -> list[str]:
     """What is sealed and does not open with the secret key that this place has."""
     key = _key_of(target)
-    conn = await _connected(target.database_url)
+    conn = await connected(target.database_url)
     try:
         tried = await seals.try_seals(conn, Sealer(derive_key(key or b"", "sealing")))
     finally:

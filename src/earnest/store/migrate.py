@@ -159,7 +159,7 @@ async def become_owner(conn: asyncpg.Connection) -> None:
     except asyncpg.InsufficientPrivilegeError as error:
         user = await conn.fetchval("SELECT session_user")
         raise DatabaseRefused(
-            f"Migrations run as earnest_owner, and {user} may not become it. Put a URL of"
+            f"This is done as earnest_owner, and {user} may not become it. Put a URL of"
             " earnest_owner into EARNEST_MIGRATE_DATABASE_URL."
         ) from error
 
