@@ -176,8 +176,9 @@ async def test_a_release_that_is_refused_is_the_same_answer(cast: Cast, long_way
             statuses.add((await same(cast.app, long_way, **asked)).status_code)
     for body in bodies:
         for headers in headers_of:
-            asked = {"method": "PUT", "url": paths[0], "headers": headers, "content": body}
-            statuses.add((await same(cast.app, long_way, **asked)).status_code)
+            asked = {"method": "PUT", "url": paths[0], "headers": headers}
+            answer = await same(cast.app, long_way, content=body, **asked)
+            statuses.add(answer.status_code)
     assert statuses == {400, 401, 403, 404, 413}
     for method in ("GET", "HEAD", "POST", "DELETE", "PATCH", "OPTIONS"):
         await same(cast.app, long_way, method=method, url=paths[0])
