@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from conftest import Server, TestDatabase
-from earnest.app import build_app, derive_key
-from earnest.sealing import Sealer
+from earnest.app import build_app
+from earnest.sealing import Sealer, derive_key
 from earnest.store import books, idempotency, kyc
 from earnest.store.db import Pool
 from earnest.store.idempotency import Once, Reply
@@ -22,7 +22,9 @@ from vault import Place, digests, is_empty, terminated, until_waiting
 from web import SECRET_KEY, Cast, gather_cast, make_settings
 
 HORIZON = "SELECT horizon_xid, xid_offset FROM ledger_horizon"
-YOUNGEST = "SELECT max(xid) FROM transfer"
+YOUNGEST = """
+SELECT greatest((SELECT max(xid) FROM transfer), (SELECT max(xid) FROM event))
+"""
 UNKNOWN = "INSERT INTO schema_migration (number, name, sha256) VALUES (9999, 'tomorrow', '')"
 OWNERS = """
 SELECT DISTINCT pg_get_userbyid(c.relowner) FROM pg_class AS c

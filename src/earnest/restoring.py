@@ -10,11 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from earnest.app import derive_key
 from earnest.backup import connected, size, where_key_is
 from earnest.database import opened
 from earnest.providers.events import amount_minor_of
-from earnest.sealing import Sealer
+from earnest.sealing import Sealer, derive_key
 from earnest.settings import Settings, with_secret_key
 from earnest.store import binaries, dump, seals
 from earnest.store import verify as books
@@ -22,6 +21,7 @@ from earnest.store.client_programs import Programs, programs_of
 from earnest.store.db import DatabaseRefused
 from earnest.store.embedded import Embedded
 from earnest.store.migrate import become_owner, pending_after
+from earnest.verifying import outside_of
 
 NAMED_MAX = 5
 NEXT = "Next: earnest db migrate, then earnest verify"
@@ -54,6 +54,7 @@ def restore(settings: Settings, file: Path, say: Callable[[str], None], bar: Bar
                 target.database_url,
                 lambda at: bar(f"verify {at.what}", at.done, at.total),
                 minor_of=amount_minor_of,
+                outside=outside_of(target, None, ()),
             )
         )
     return found | {"verified": report.as_json(), "lines": report.lines()}
