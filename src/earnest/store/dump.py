@@ -48,9 +48,9 @@ ORDER BY 1
 
 # The lock is the one of migrations: a server that starts meanwhile waits, and finds all there.
 BEGIN = f"BEGIN;\nSELECT pg_advisory_xact_lock({ADVISORY_KEY});\nSET ROLE earnest_owner;\n"
-# Transfers and events are in the order of their transaction ids, and this server may be younger than
-# the one they come from: from now on its ids are counted from above theirs. Not a moment later, for
-# what is posted with a lower one would be taken for summed up, and anchored, already.
+# Transfers and events are in the order of their transaction ids, and this server may be younger
+# than the one they come from: from now on its ids are counted from above theirs. Not a moment
+# later, for what is posted with a lower one would be taken for summed up, and anchored, already.
 FINISH = """
 UPDATE public.ledger_horizon AS h SET xid_offset = greatest(
     h.xid_offset, h.horizon_xid, (SELECT coalesce(max(t.xid), 0) FROM public.transfer AS t),
