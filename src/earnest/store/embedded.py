@@ -61,14 +61,11 @@ GRANT CONNECT ON DATABASE earnest TO earnest_app;
 
 OTHER_MAJOR = """\
 {pgdata} was made by PostgreSQL {found}; this version of Earnest brings PostgreSQL {shipped}.
-Dump with the programs of PostgreSQL {found}, as the user who owns that directory (the password
-of role postgres is in {data_dir}/database_passwords.json):
-  pg_ctl -D '{pgdata}' -w start
-  pg_dump -h '{socket_dir}' -U postgres --no-owner -f /tmp/earnest-{found}.sql earnest
-  pg_ctl -D '{pgdata}' -w stop
-Then let Earnest make a new database and restore into it:
+With the version of Earnest that made it, write a backup:
+  earnest backup earnest-{found}.dump --data '{data_dir}'
+Then with this one make a new database, and restore into it:
   mv '{pgdata}' '{pgdata}-{found}'
-  earnest db psql --data '{data_dir}' -- -v ON_ERROR_STOP=1 -1 -f /tmp/earnest-{found}.sql"""
+  earnest restore earnest-{found}.dump --data '{data_dir}'"""
 
 
 class Passwords(msgspec.Struct, frozen=True):
@@ -257,7 +254,6 @@ class Embedded:
                     found=found,
                     shipped=binaries.major(),
                     data_dir=self.data_dir,
-                    socket_dir=self._socket_dir(),
                 )
             )
 
