@@ -292,7 +292,8 @@ def test_it_starts_a_server_anew_that_has_lost_its_socket(data_dir: Path) -> Non
 def test_it_refuses_data_of_another_major_version_with_the_way_out(data_dir: Path) -> None:
     Embedded.start(data_dir).release()
     (data_dir / "postgres" / "PG_VERSION").write_text("14\n")
-    with pytest.raises(DatabaseRefused, match=r"(?s)made by PostgreSQL 14.*earnest backup.*mv .*earnest restore"):
+    way_out = r"(?s)made by PostgreSQL 14.*earnest backup.*mv .*earnest restore"
+    with pytest.raises(DatabaseRefused, match=way_out):
         Embedded.start(data_dir)
     assert servers_in(data_dir.parent) == []
 
