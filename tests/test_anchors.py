@@ -66,14 +66,39 @@ class Books(msgspec.Struct, frozen=True):
         return Outside(anchors, place_of(self.directory))
 
 
-async def anchor_all(dsn: str, directory: Path, signer: Signer = SIGNER) -> None:
-    """Write anchors until there is nothing to write."""
+HAS_YOUNGER = """
+SELECT EXISTS (
+    SELECT FROM event AS e, ledger_horizon AS h
+    WHERE e.xid >= pg_snapshot_xmin(pg_current_snapshot())::text::bigint + h.xid_offset
+) OR EXISTS (
+    SELECT FROM transfer AS t, ledger_horizon AS h
+    WHERE t.xid >= pg_snapshot_xmin(pg_current_snapshot())::text::bigint + h.xid_offset
+)
+"""
+
+
+async def anchor_all(
+    dsn: str, directory: Path, signer: Signer = SIGNER, *, waits: bool = True
+) -> None:
+    """Write anchors until there is nothing to write. It `waits` until no transaction of another
+    test, in another database of this cluster, holds the horizon back."""
     pool = Pool(dsn)
     try:
+        if waits:
+            async with pool.connection() as conn:
+                await until_below_the_horizon(conn)
         while await write_anchor(pool, directory, signer):
             pass
     finally:
         await pool.close()
+
+
+async def until_below_the_horizon(conn: asyncpg.Connection) -> None:
+    for _ in range(600):
+        if not await conn.fetchval(HAS_YOUNGER):
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError("somebody holds the horizon back")
 
 
 @pytest.fixture(scope="module")
@@ -363,12 +388,13 @@ async def test_it_says_where_anchors_are_when_there_are_none_here(
 async def test_it_never_misses_a_commit_that_took_long(database: Any, tmp_path: Path) -> None:
     slow, fast = [await asyncpg.connect(database.app_dsn) for _ in range(2)]
     await fast.execute(INSERT)
+    await until_below_the_horizon(fast)
     transaction = slow.transaction()
     await transaction.start()
     late = await slow.fetchval(INSERT)
     await fast.execute(INSERT)
     books = Books(database, tmp_path)
-    await anchor_all(database.app_dsn, tmp_path)
+    await anchor_all(database.app_dsn, tmp_path, waits=False)
     await transaction.commit()
     await anchor_all(database.app_dsn, tmp_path)
     anchors = [msgspec.json.decode(line)["anchor"] for line in lines_of(tmp_path)[1]]
@@ -437,7 +463,7 @@ async def test_it_refuses_a_database_that_is_older_than_its_anchors(
     await conn.execute("UPDATE ledger_horizon SET xid_offset = 0")
     await conn.execute(INSERT)
     with pytest.raises(AnchorsRefused, match="it is older than its anchors"):
-        await anchor_all(database.app_dsn, tmp_path)
+        await anchor_all(database.app_dsn, tmp_path, waits=False)
     await conn.close()
 
 

@@ -38,6 +38,7 @@ TERMINATE = "SELECT pg_terminate_backend($1, 5000)"
 
 # The worker sums the ledger up whenever it likes: that is no effect of any request.
 WORKERS = {
+    "public.anchor_tip",
     "public.balance_line",
     "public.ledger_horizon",
     "public.reconciliation",
