@@ -7,7 +7,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from litestar import Litestar
 
 from conftest import TestDatabase
 from earnest.actions import chargebacks, hints
@@ -16,9 +15,9 @@ from earnest.actions.reconciliation import reconcile
 from earnest.domain.reconciliation import Difference
 from earnest.errors import ProviderPermanent, ProviderTransient, ProviderUnknown
 from earnest.providers.base import BalanceKind, BalanceTransaction
-from earnest.store.verify import verify
 from ledgers import Books, age, captured, disputed, fetch, line, take, today, yesterday
 from life import Life, accepted, post_event
+from test_reconcile_day import core_of, sound
 from web import Cast
 
 CHARGEBACKS = "SELECT provider_dispute_id, state FROM chargeback ORDER BY id"
@@ -30,16 +29,6 @@ SELECT day, cause, resolved_at IS NOT NULL FROM reconciliation_difference
 WHERE kind = 'chargeback' ORDER BY day
 """
 PAID_MINOR = 1_200_000
-
-
-async def sound(app: Litestar) -> None:
-    report = await verify(app.state.settings.database_url)
-    assert report.violations == (), report.lines()
-
-
-def core_of(app: Litestar) -> Core:
-    core: Core = app.state.core
-    return core
 
 
 async def differences(core: Core, day: date) -> list[Difference]:

@@ -46,8 +46,7 @@ from earnest.providers.base import Provider
 from earnest.providers.kyc import SandboxKyc
 from earnest.providers.sandbox import SandboxProvider
 from earnest.providers.stripe import StripeProvider
-from earnest.sealing import Sealer
-from earnest.sealing import derive_key as derive_key  # noqa: PLC0414
+from earnest.sealing import Sealer, derive_key
 from earnest.settings import STRIPE_LIVE_KEYS, Settings
 from earnest.store import clock, mail
 from earnest.store.captures import CaptureLoads

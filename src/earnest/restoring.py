@@ -14,14 +14,14 @@ from earnest.backup import connected, size, where_key_is
 from earnest.database import opened
 from earnest.providers.events import amount_minor_of
 from earnest.sealing import Sealer, derive_key
-from earnest.settings import Settings, with_secret_key
+from earnest.settings import Settings
 from earnest.store import binaries, dump, seals
 from earnest.store import verify as books
 from earnest.store.client_programs import Programs, programs_of
 from earnest.store.db import DatabaseRefused
 from earnest.store.embedded import Embedded
 from earnest.store.migrate import become_owner, pending_after
-from earnest.verifying import outside_of
+from earnest.verifying import outside_of, secret_key_of
 
 NAMED_MAX = 5
 NEXT = "Next: earnest db migrate, then earnest verify"
@@ -107,19 +107,12 @@ def _load(programs: Programs, target: Settings, file: Path, listed: list[str], b
     )
 
 
-def _key_of(target: Settings) -> bytes | None:
-    """The secret key that this place has; none is made."""
-    if not target.secret_key and not (target.data_dir / "secret_key").exists():
-        return None
-    return with_secret_key(target).secret_key
-
-
 async def _of_seals(target: Settings, place: str) -> list[str]:
     """What is sealed and does not open with the secret key that this place has."""
-    key = _key_of(target)
+    key = secret_key_of(target)
     conn = await connected(target.database_url)
     try:
-        tried = await seals.try_seals(conn, Sealer(derive_key(key or b"", "sealing")))
+        tried = await seals.try_seals(conn, Sealer(derive_key(key, "sealing")))
     finally:
         await conn.close()
     here = f"The secret key ({place})" if key else f"There is no secret key ({place}), which"

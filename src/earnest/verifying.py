@@ -20,10 +20,15 @@ def outside_of(settings: Settings, copy: Path | None, keys: Sequence[str]) -> Ou
     if copy is not None and not copy.is_dir():
         raise AnchorsRefused(f"--anchors: expected a directory with anchors, not {copy}")
     believed = {key_from_text(key) for key in keys}
-    path = settings.data_dir / "secret_key"
-    secret = settings.secret_key or (path.read_bytes().strip() if path.exists() else b"")
+    secret = secret_key_of(settings)
     if secret:
         believed.add(Signer(derive_key(secret, "anchors")).public)
     directory = settings.anchors_path
     anchors = survey(copy or directory, believed, is_copy=copy is not None)
     return Outside(anchors, place_of(directory))
+
+
+def secret_key_of(settings: Settings) -> bytes:
+    """The secret key that there is, in `settings` or in the data directory; b"" for none."""
+    path = settings.data_dir / "secret_key"
+    return settings.secret_key or (path.read_bytes().strip() if path.exists() else b"")

@@ -70,16 +70,10 @@ def chores_of(
         Chore("rotate signing keys", ROTATE_SECONDS, SigningKeys(pool, core.sealer).rotate),
     ]
     if settings.anchor_seconds:
-        directory, signer = (
-            settings.anchors_path,
-            Signer(derive_key(settings.secret_key, "anchors")),
-        )
+        directory, seconds = settings.anchors_path, settings.anchor_seconds
+        signer = Signer(derive_key(settings.secret_key, "anchors"))
         chores.append(
-            Chore(
-                "write anchors",
-                settings.anchor_seconds,
-                lambda: write_anchor(pool, directory, signer),
-            )
+            Chore("write anchors", seconds, lambda: write_anchor(pool, directory, signer))
         )
     if isinstance(provider, SandboxProvider):
         chores += [
