@@ -31,13 +31,14 @@ SANDBOX_ACCOUNT = 1
 CHUNK = 2_000
 
 ADD_PARTIES = """
-INSERT INTO party (id, public_id, business_id, name)
-SELECT p.id, p.public_id, 1, 'Party ' || p.id
+INSERT INTO party (id, public_id, business_id, name, email)
+SELECT p.id, p.public_id, 1, 'Party ' || p.id, 'p' || p.id || '@example.com'
 FROM unnest($1::bigint[], $2::text[]) AS p (id, public_id)
 """
 ADD_LOGINS = """
 INSERT INTO login (party_id, role, email_canonical, password_hash)
-SELECT p.id, CASE WHEN p.id = $1 THEN 'client' ELSE 'freelancer' END, 'p' || p.id, ''
+SELECT
+    p.id, CASE WHEN p.id = $1 THEN 'client' ELSE 'freelancer' END, 'p' || p.id || '@example.com', ''
 FROM unnest($2::bigint[]) AS p (id)
 """
 ADD_JOBS = """

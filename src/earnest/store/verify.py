@@ -5,6 +5,7 @@ never find half a commit. Each **invariant** has its number from the specificati
 be checked yet is listed with the reason, for a check that is silently missing proves nothing.
 """
 
+import asyncio
 from collections.abc import Callable, Collection
 
 import asyncpg
@@ -31,6 +32,7 @@ from earnest.store.migrate import pending_migrations
 from earnest.store.verify_anchors import Outcome, check_anchors
 from earnest.store.verify_contracts import PREDICATES, MinorOf, walk_contracts, walk_inbox
 from earnest.store.verify_partners import walk_businesses
+from earnest.store.verify_parts import divide, walk_parts
 
 CHECKS: tuple[Check, ...] = (
     *verify_ledger.CHECKS,
@@ -46,6 +48,8 @@ CHECKS: tuple[Check, ...] = (
     *verify_webhooks.CHECKS,
 )
 WALKED = frozenset(PREDICATES)
+WALK_WEIGHT = 100
+"""The walk takes about as long for a contract as a statement for so many rows."""
 
 NOT_CHECKED = {
     "5": "provider accounts: earnest reconcile compares them with the provider's books",
@@ -207,7 +211,7 @@ async def verify(
         if await pending_migrations(conn):
             raise DatabaseRefused("The database lacks migrations. Apply them: earnest db migrate")
         async with conn.transaction(isolation="repeatable_read", readonly=True):
-            return await check(conn, report, only, minor_of, outside)
+            return await check(conn, report, only, minor_of, outside, dsn)
     finally:
         await conn.close()
 
@@ -218,22 +222,43 @@ async def check(
     only: Collection[int] = tuple(TITLES),
     minor_of: MinorOf = _as_told,
     outside: Outside | None = None,
+    dsn: str | None = None,
 ) -> Report:
     """The same within the caller's transaction, which must see one snapshot, younger than what
-    was read of the anchors."""
+    was read of the anchors.
+
+    With the `dsn` of `conn` other processes help. They see what was committed, not what the
+    caller's transaction has written.
+    """
     row = await conn.fetchrow(COUNTS)
     assert row is not None
     counts: dict[str, int] = dict(row)
     run = _Run(conn, counts, frozenset(only), report, minor_of)
-    violations = await run.run()
-    if outside is None or 20 not in only:
-        return Report(counts, tuple(sorted({*only} - {20})), violations, NOT_CHECKED)
-    outcome = await run.compare(outside)
+    parts = await divide(conn, dsn, SESSION) if dsn and run.walks else None
+    walking = asyncio.create_task(walk_parts(parts, run.walked)) if parts else None
+    try:
+        violations = await run.statements()
+        compared = outside is not None and 20 in only
+        outcome = await run.compare(outside) if outside and compared else None
+        if run.walks:
+            told = await (walking or walk_contracts(conn, run.walked))
+            violations += [*told, *await run.inbox_and_businesses()]
+    finally:
+        if walking is not None:
+            walking.cancel()
+            await asyncio.gather(walking, return_exceptions=True)
+    first: dict[int, Violation] = {}
+    for violation in violations:
+        if violation.invariant in only:
+            first.setdefault(violation.invariant, violation)
+    found = tuple(first[number] for number in sorted(first))
+    if outcome is None:
+        return Report(counts, tuple(sorted({*only} - {20})), found, NOT_CHECKED)
     checked = {*only} if outcome.anchors or outcome.violations else {*only} - {20}
     return Report(
         counts | {"anchor": outcome.anchors},
         tuple(sorted(checked)),
-        tuple(sorted((*violations, *outcome.violations), key=lambda one: one.invariant)),
+        tuple(sorted((*found, *outcome.violations), key=lambda one: one.invariant)),
         NOT_CHECKED | {"20": outcome.unproved},
     )
 
@@ -252,33 +277,28 @@ class _Run:
         objects = ("contract", "payment", "job", "party", "application")
         self._conn = conn
         self._counts = {**counts, "objects": sum(counts[name] for name in objects)}
-        self._only = only
-        self._checks = [check for check in CHECKS if check.invariant in self._only]
+        self._checks = [check for check in CHECKS if check.invariant in only]
         self._report = report
         self._minor_of = minor_of
         self._done = 0
-        # The walk takes about as long per contract as a statement per hundred rows.
+        self.walks = bool(only & WALKED)
         self._total = sum(self._counts.get(check.table, 0) for check in self._checks)
-        self._walk_weight = 100
-        if self._only & WALKED:
-            self._total += self._walk_weight * counts["contract"] + counts["provider_event"]
-        if 20 in self._only:
+        if self.walks:
+            self._total += WALK_WEIGHT * counts["contract"] + counts["provider_event"]
+        if 20 in only:
             self._total += counts["event"] + counts["transfer"]
 
-    async def run(self) -> tuple[Violation, ...]:
-        first: dict[int, Violation] = {}
+    async def statements(self) -> list[Violation]:
+        """What each statement finds."""
+        found: list[Violation] = []
         numerics = [currency.numeric for currency in CURRENCIES.values()]
         for check in self._checks:
             arguments = (list(CURRENCIES), numerics) if check.currencies else ()
             row = await self._conn.fetchrow(check.sql, *arguments)
             if row is not None:
-                first.setdefault(check.invariant, check.violation(*row))
+                found.append(check.violation(*row))
             self._advance(check.table, self._counts.get(check.table, 0))
-        if self._only & WALKED:
-            for violation in await self._walk():
-                if violation.invariant in self._only:
-                    first.setdefault(violation.invariant, violation)
-        return tuple(first[number] for number in sorted(first))
+        return found
 
     async def compare(self, outside: Outside) -> Outcome:
         """What the anchors say, with what there is."""
@@ -286,20 +306,15 @@ class _Run:
             self._conn, outside.anchors, outside.place, lambda rows: self._advance("anchor", rows)
         )
 
-    async def _walk(self) -> list[Violation]:
+    async def inbox_and_businesses(self) -> list[Violation]:
         codes = {number: currency.code for number, currency in CURRENCY_BY_NUMERIC.items()}
-        return [
-            *await walk_contracts(
-                self._conn, lambda rows: self._advance("contract", rows * self._walk_weight)
-            ),
-            *await walk_inbox(
-                self._conn,
-                codes,
-                lambda rows: self._advance("provider_event", rows),
-                self._minor_of,
-            ),
-            *filter(None, [await walk_businesses(self._conn)]),
-        ]
+        inbox = await walk_inbox(
+            self._conn, codes, lambda rows: self._advance("provider_event", rows), self._minor_of
+        )
+        return [*inbox, *filter(None, [await walk_businesses(self._conn)])]
+
+    def walked(self, contracts: int) -> None:
+        self._advance("contract", contracts * WALK_WEIGHT)
 
     def _advance(self, what: str, rows: int) -> None:
         self._done += rows
