@@ -49,7 +49,8 @@ lint: setup ## format, lint, types, SQL
 
 check: lint test ## what CI runs: lint, then test
 
-bench: setup ## measure against pgbench: make bench QUICK=1 takes three minutes
+bench: setup ## measure against pgbench and peers: make bench QUICK=1 takes three minutes
+	@sh .ci/peers
 	QUICK=$(QUICK) $(PY) -m bench
 
 nightly: setup ## the tests with ten times the random runs

@@ -41,8 +41,8 @@ class Clock(msgspec.Struct, frozen=True):
     ours: float
 
     @classmethod
-    def read(cls, postmaster: Path, also: int | None = None) -> "Clock":
-        """`postmaster` is the server's pid file, `also` a process that is ours with all that it
+    def read(cls, postmaster: Path, *also: int) -> "Clock":
+        """`postmaster` is the server's pid file, `also` processes that are ours with all that they
         started."""
         cpu = psutil.cpu_times()
         idle = cpu.idle + cpu.iowait
@@ -58,8 +58,8 @@ class Clock(msgspec.Struct, frozen=True):
             ours += spent.user + spent.system
             if process == server:
                 ours += spent.children_user + spent.children_system
-        if also is not None:
-            root = psutil.Process(also)
+        for pid in also:
+            root = psutil.Process(pid)
             for process in (root, *root.children(recursive=True)):
                 spent = process.cpu_times()
                 ours += spent.user + spent.system

@@ -16,13 +16,14 @@ HERE = Path(__file__).parent
 
 class Figure(msgspec.Struct, frozen=True):
     """A ratio, measured once per round; higher is better, unless it is a cost. `must` and `goal`
-    are budgets."""
+    are budgets. Without rounds, `why_not` says why it could not be measured."""
 
     name: str
     rounds: Sequence[float]
     must: float
     goal: float
     is_cost: bool = False
+    why_not: str = ""
 
     @property
     def value(self) -> float:
@@ -32,7 +33,7 @@ class Figure(msgspec.Struct, frozen=True):
     def missed(self) -> bool:
         """Whether the must is missed by more than noise: in three rounds of four."""
         missed = sum(not self._meets(ratio, self.must) for ratio in self.rounds)
-        return missed * 4 >= len(self.rounds) * 3
+        return not self.why_not and missed * 4 >= len(self.rounds) * 3
 
     @property
     def verdict(self) -> str:
@@ -44,6 +45,16 @@ class Figure(msgspec.Struct, frozen=True):
 
     def _meets(self, value: float, budget: float) -> bool:
         return value <= budget if self.is_cost else value >= budget
+
+    @property
+    def row(self) -> str:
+        """Its line of the table."""
+        if self.why_not:
+            measured, verdict = "- | -", f"not measured: {self.why_not}"
+        else:
+            measured = f"**{self.value:.2f}** | {min(self.rounds):.2f} to {max(self.rounds):.2f}"
+            verdict = self.verdict
+        return f"| {self.name} | {measured} | {self.must} | {self.goal} | {verdict} |"
 
     def as_result(self) -> dict[str, object]:
         return {
@@ -93,10 +104,12 @@ def machine(
 
 
 def write(figures: Sequence[Figure], on: Machine, directory: Path = HERE) -> None:
-    """results.json: the figures. machine.json: where they come from."""
+    """results.json: the figures. machine.json: where they come from, and why which of them could
+    not be measured."""
+    not_measured = {figure.name: figure.why_not for figure in figures if figure.why_not}
     for name, content in (
-        ("results.json", [figure.as_result() for figure in figures]),
-        ("machine.json", on),
+        ("results.json", [figure.as_result() for figure in figures if not figure.why_not]),
+        ("machine.json", msgspec.structs.asdict(on) | {"not_measured": not_measured}),
     ):
         text = msgspec.json.format(msgspec.json.encode(content), indent=2)
         (directory / name).write_bytes(text + b"\n")
@@ -112,11 +125,7 @@ def table(figures: Sequence[Figure], on: Machine) -> str:
         "| figure | value | rounds | must | goal | |",
         "|---|---|---|---|---|---|",
     ]
-    lines.extend(
-        f"| {figure.name} | **{figure.value:.2f}** | {min(figure.rounds):.2f} to"
-        f" {max(figure.rounds):.2f} | {figure.must} | {figure.goal} | {figure.verdict} |"
-        for figure in figures
-    )
+    lines.extend(figure.row for figure in figures)
     lines += ["", "| series | per second |", "|---|---|"]
     lines.extend(
         f"| {name} | {statistics.median(rates):,.0f} |" for name, rates in on.per_second.items()

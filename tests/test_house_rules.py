@@ -188,7 +188,15 @@ def test_migrations_are_numbered_without_a_gap() -> None:
     assert names == [f"{number:04d}" for number in range(1, len(names) + 1)]
 
 
-NOT_OURS = {".venv", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+NOT_OURS = {
+    ".venv",
+    ".venv-peers",
+    ".git",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+    ".hypothesis",
+}
 """Folders that a checkout without git (an archive, a bare machine) may have besides ours."""
 WRITTEN_HERE = {"__pycache__", "earnest.egg-info"}
 WRITTEN_AT_THE_TOP = {"data", "demo-data", "build", "dist"}
@@ -235,7 +243,7 @@ def test_no_file_names_a_package_registry() -> None:
 
 
 def test_requirements_are_pinned_by_hash() -> None:
-    for name in ("run.txt", "dev.txt"):
+    for name in ("run.txt", "dev.txt", "peers.txt"):
         text = (ROOT / "requirements" / name).read_text()
         lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
         for number, line in enumerate(lines):
