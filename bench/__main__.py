@@ -1,6 +1,6 @@
 """`python -m bench`: the door, and reading over HTTP, against pgbench in turns; what the guard
 costs; partners against the marketplace, and their webhooks; provider events against the commits
-that they lead to. QUICK=1 takes some three minutes.
+that they lead to; peers against all of it. QUICK=1 takes some three minutes.
 
 Exit code 1 if the books are wrong, or if a must is missed by more than noise: below it in three
 rounds of four, on a machine whose other processes left us three quarters of its cores.
@@ -25,6 +25,7 @@ from bench.changes import Changes
 from bench.events import Events
 from bench.neighbours import SHARE_MAX, Clock
 from bench.partners import Partners
+from bench.peers import Peers
 from bench.reads import Reads
 from bench.webhooks import Webhooks
 from earnest.store.commit import Door
@@ -233,6 +234,8 @@ async def measure(server: Embedded, size: Size) -> tuple[list[report.Figure], re
         figures += await webhooks.run(say)
         events = Events(pool, server, rounds=3 * size.read_rounds, count=size.events)
         figures += await events.run(say)
+        peers = Peers(pool, server, rounds=(size.read_rounds + 1) // 2, count=size.changes)
+        figures += await peers.run(say)
         async with pool.connection() as conn:
             postgresql = await conn.fetchval("SELECT current_setting('server_version')")
     finally:
@@ -240,7 +243,9 @@ async def measure(server: Embedded, size: Size) -> tuple[list[report.Figure], re
     rates = (
         bench.rates | reads.rates | changes.rates | partners.rates | webhooks.rates | events.rates
     )
+    rates |= peers.rates
     others = [*bench.others, *reads.others, *changes.others, *partners.others, *events.others]
+    others += peers.others
     return figures, report.machine(postgresql, others, rates, webhooks.delays_ms)
 
 
