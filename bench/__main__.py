@@ -234,7 +234,7 @@ async def measure(server: Embedded, size: Size) -> tuple[list[report.Figure], re
         figures += await webhooks.run(say)
         events = Events(pool, server, rounds=3 * size.read_rounds, count=size.events)
         figures += await events.run(say)
-        peers = Peers(pool, server, rounds=(size.read_rounds + 1) // 2, count=size.changes)
+        peers = Peers(pool, server, rounds=(size.read_rounds + 1) // 2, count=size.changes * 2 // 3)
         figures += await peers.run(say)
         async with pool.connection() as conn:
             postgresql = await conn.fetchval("SELECT current_setting('server_version')")
