@@ -63,34 +63,35 @@ def test_it_prints_the_number_that_javascript_would(of: Currency, minor: int) ->
     ["NaN", "sNaN", "-NaN", "Infinity", "-Infinity", "1E+400", "1E+19", "9" * 5000],
 )
 def test_it_refuses_what_is_not_an_amount_of_anything(value: str) -> None:
-    with pytest.raises(InvalidField, match="out of range"):
+    with pytest.raises(InvalidField, match=r"\Aamount is out of range\Z"):
         parse_major(Decimal(value), CURRENCIES["INR"], "amount", MAX)
 
 
 @pytest.mark.parametrize(
     ("code", "value", "why"),
     [
-        ("INR", "0", "greater than 0"),
-        ("INR", "-0", "greater than 0"),
-        ("INR", "-0.01", "greater than 0"),
-        ("INR", "0.001", "at most 2 decimals"),
-        ("INR", "10.005", "at most 2 decimals"),
-        ("INR", "0.30000000000000004", "at most 2 decimals"),
-        ("INR", "1E-30", "at most 2 decimals"),
-        ("SAR", "9999.9999999999999999999999999999", "at most 2 decimals"),
-        ("SAR", "0.01000000000000000000000000000000000001", "at most 2 decimals"),
-        ("SAR", "1E-999999", "at most 2 decimals"),
-        ("JPY", "99999999999999999999999999999999E-28", "at most 0 decimals"),
-        ("KWD", "1.0000000000000000000000000001", "at most 3 decimals"),
-        ("JPY", "0.5", "at most 0 decimals"),
-        ("KWD", "0.0001", "at most 3 decimals"),
-        ("INR", "1000000", "at most 999999.99"),
-        ("INR", "1E+18", "at most 999999.99"),
+        ("INR", "0", "must be greater than 0"),
+        ("INR", "-0", "must be greater than 0"),
+        ("INR", "-0.01", "must be greater than 0"),
+        ("INR", "0.001", "must have at most 2 decimals in INR"),
+        ("INR", "10.005", "must have at most 2 decimals in INR"),
+        ("INR", "0.30000000000000004", "must have at most 2 decimals in INR"),
+        ("INR", "1E-30", "must have at most 2 decimals in INR"),
+        ("SAR", "9999.9999999999999999999999999999", "must have at most 2 decimals in SAR"),
+        ("SAR", "0.01000000000000000000000000000000000001", "must have at most 2 decimals in SAR"),
+        ("SAR", "1E-999999", "must have at most 2 decimals in SAR"),
+        ("JPY", "99999999999999999999999999999999E-28", "must have at most 0 decimals in JPY"),
+        ("KWD", "1.0000000000000000000000000001", "must have at most 3 decimals in KWD"),
+        ("JPY", "0.5", "must have at most 0 decimals in JPY"),
+        ("KWD", "0.0001", "must have at most 3 decimals in KWD"),
+        ("INR", "1000000", "must be at most 999999.99"),
+        ("INR", "1E+18", "must be at most 999999.99"),
     ],
 )
 def test_it_says_what_is_wrong_with_an_amount(code: str, value: str, why: str) -> None:
-    with pytest.raises(InvalidField, match=why):
+    with pytest.raises(InvalidField) as refused:
         parse_major(Decimal(value), CURRENCIES[code], "amount", MAX)
+    assert str(refused.value) == f"amount {why}"
 
 
 @pytest.mark.parametrize(
@@ -113,8 +114,9 @@ def test_it_knows_each_currency_once_by_both_its_names() -> None:
     assert [CURRENCIES[c].exponent for c in ("INR", "SAR", "JPY", "KWD")] == [2, 2, 0, 3]
     assert [CURRENCIES[c].numeric for c in ("INR", "SAR", "JPY", "KWD")] == [356, 682, 392, 414]
     for unknown in ("", "inr", "XXX", "INR "):
-        with pytest.raises(InvalidField):
+        with pytest.raises(InvalidField) as refused:
             currency(unknown)
+        assert str(refused.value) == "currency must be an ISO 4217 code such as INR or SAR"
 
 
 # -- shares ---------------------------------------------------------------------------------------
@@ -152,6 +154,22 @@ def test_it_allocates_by_largest_remainder(total: int, weights: list[int]) -> No
     got = [(-remainders[i], i) for i, unit in enumerate(extra) if unit]
     left = [(-remainders[i], i) for i, unit in enumerate(extra) if not unit]
     assert not got or not left or max(got) < min(left)
+
+
+@pytest.mark.parametrize(
+    ("total", "weights", "parts"),
+    [
+        (1, (0, 1), (0, 1)),
+        (2, (1, 0, 1, 1), (1, 0, 1, 0)),
+        (3, (1, 1, 2), (1, 1, 1)),
+        (0, (1, 2), (0, 0)),
+        (5, (7,), (5,)),
+    ],
+)
+def test_it_gives_nothing_to_a_weight_of_zero_and_the_odd_unit_to_the_first_of_equals(
+    total: int, weights: tuple[int, ...], parts: tuple[int, ...]
+) -> None:
+    assert allocate(total, weights) == parts
 
 
 @pytest.mark.parametrize(("total", "weights"), [(-1, (1,)), (1, (0, 0)), (1, ()), (1, (2, -1))])

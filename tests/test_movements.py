@@ -1,9 +1,11 @@
 """Where the money goes: every movement as transfers, and the accounts they name."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import count
+from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,14 +15,27 @@ from earnest.domain.change import Change
 from earnest.domain.money import CURRENCIES
 from earnest.domain.movement import (
     Attached,
+    Booked,
+    ChargebackCovered,
+    ChargebackReturned,
+    ChargedBack,
     Funded,
     Movement,
+    PaidOut,
     Parked,
+    ParkedCovered,
     ParkedRefunded,
+    PayoutRefused,
+    PayoutReturned,
     Refunded,
+    RefundedToSource,
+    RefundRepaid,
+    RefundReturned,
     Released,
+    Withdrawn,
 )
 from earnest.domain.pricing import FeeRule, Line, LineType, Payee, Payer, price
+from earnest.errors import InvalidField
 from earnest.ids import Ids
 from earnest.ledger.accounts import (
     DEBIT_SIDE,
@@ -31,11 +46,12 @@ from earnest.ledger.accounts import (
     Kind,
     held,
     pack,
+    parse_name,
     unpack,
     wallet,
 )
-from earnest.ledger.movements import Transfer, expand, postings
-from earnest.ledger.proof import prove
+from earnest.ledger.movements import MOVEMENT_NAME, Transfer, expand, postings
+from earnest.ledger.proof import Proof, prove
 from earnest.store.db import Pool
 
 NOW = datetime(2026, 5, 1, 9, tzinfo=UTC)
@@ -105,6 +121,82 @@ OWED = Line(LineType.ESCROW_FEE_TAX, Payer.BUYER, Payee.PARTNER_PAYABLE, 15)
                 ("held:33:0", "platform_fee_income:INR:1", 5_000),
             ],
         ),
+        (
+            RefundedToSource(SHOP, CONTRACT, 1, "INR", PROVIDER, 38_250, BOB, 6_750, (FEE,)),
+            [
+                ("held:33:1", "refunds_in_transit:INR:2", 38_250),
+                ("refunds_in_transit:INR:2", "provider_cash:INR:2", 38_250),
+                ("held:33:1", "wallet:INR:22", 6_750),
+                ("held:33:1", "platform_fee_income:INR:1", 5_000),
+            ],
+        ),
+        (
+            RefundReturned("INR", PROVIDER, 700),
+            [("provider_cash:INR:2", "refunds_in_transit:INR:2", 700)],
+        ),
+        (
+            RefundRepaid("INR", PROVIDER, 700),
+            [("refunds_in_transit:INR:2", "provider_cash:INR:2", 700)],
+        ),
+        (
+            Withdrawn(SHOP, BOB, "INR", 700, PROVIDER),
+            [("wallet:INR:22", "payouts_in_transit:INR:2", 700)],
+        ),
+        (
+            Withdrawn(SHOP, None, "INR", 700, PROVIDER),
+            [("partner_payable:INR:1", "payouts_in_transit:INR:2", 700)],
+        ),
+        (
+            PaidOut(SHOP, BOB, "INR", 700, PROVIDER),
+            [("payouts_in_transit:INR:2", "provider_cash:INR:2", 700)],
+        ),
+        (
+            PayoutRefused(SHOP, BOB, "INR", 700, PROVIDER),
+            [("payouts_in_transit:INR:2", "wallet:INR:22", 700)],
+        ),
+        (
+            PayoutReturned(SHOP, None, "INR", 700, PROVIDER),
+            [
+                ("provider_cash:INR:2", "payouts_in_transit:INR:2", 700),
+                ("payouts_in_transit:INR:2", "partner_payable:INR:1", 700),
+            ],
+        ),
+        (
+            ChargedBack("INR", PROVIDER, 1_000, ALICE, 200, BOB, 300),
+            [
+                ("wallet:INR:11", "provider_cash:INR:2", 200),
+                ("wallet:INR:22", "provider_cash:INR:2", 300),
+                ("chargeback_loss:INR:2", "provider_cash:INR:2", 500),
+            ],
+        ),
+        (
+            ChargebackReturned("INR", PROVIDER, 1_000, ALICE, 200, BOB, 300),
+            [
+                ("provider_cash:INR:2", "wallet:INR:11", 200),
+                ("provider_cash:INR:2", "wallet:INR:22", 300),
+                ("provider_cash:INR:2", "chargeback_loss:INR:2", 500),
+            ],
+        ),
+        (
+            ChargebackCovered(CONTRACT, 4, "INR", 700, PROVIDER),
+            [("held:33:4", "chargeback_loss:INR:2", 700)],
+        ),
+        (
+            ParkedCovered("INR", 700, PROVIDER),
+            [("suspense:INR:2", "chargeback_loss:INR:2", 700)],
+        ),
+        (
+            Booked("fee", "INR", 700, PROVIDER),
+            [("provider_fees:INR:2", "provider_cash:INR:2", 700)],
+        ),
+        (
+            Booked("bank", "INR", 700, PROVIDER),
+            [("own_bank:INR:2", "provider_cash:INR:2", 700)],
+        ),
+        (
+            Booked("bank", "INR", -700, PROVIDER),
+            [("provider_cash:INR:2", "own_bank:INR:2", 700)],
+        ),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, list) else "",
 )
@@ -114,10 +206,27 @@ def test_it_posts_each_movement_where_the_chart_says(
     assert named(movement) == expected
 
 
+def test_it_has_postings_and_a_name_for_every_movement_and_for_nothing_else() -> None:
+    written = [MOVEMENT_NAME[kind] for kind in get_args(Movement)]
+    assert written == [
+        *("funded", "parked", "attached", "parked_refunded", "released", "refunded"),
+        *("refunded_to_source", "refund_returned", "refund_repaid"),
+        *("withdrawn", "paid_out", "payout_refused", "payout_returned"),
+        *("charged_back", "chargeback_returned", "chargeback_covered", "parked_covered", "booked"),
+    ]
+    assert set(get_args(Movement)) < set(postings.registry)
+    with pytest.raises(TypeError, match="no postings for 'gift'"):
+        postings("gift")  # type: ignore[arg-type]
+
+
 def test_it_posts_no_transfer_of_nothing() -> None:
     free = Line(LineType.PLATFORM_FEE, Payer.SELLER, Payee.PLATFORM_FEE_INCOME, 0)
     moved = transfers_of(Refunded(SHOP, CONTRACT, 0, "INR", ALICE, 100, BOB, 0, (free,)))
     assert [(one.movement, one.amount_minor) for one in moved] == [("refunded", 100)]
+
+
+def test_it_posts_the_smallest_unit() -> None:
+    assert [one.amount_minor for one in transfers_of(Parked("USD", 1, PROVIDER))] == [1]
 
 
 def test_it_writes_every_transfer_with_a_key_of_its_own_and_the_commits_name() -> None:
@@ -129,6 +238,20 @@ def test_it_writes_every_transfer_with_a_key_of_its_own_and_the_commits_name() -
     assert len({one.key for one in moved}) == 3
     assert {one.commit_id for one in moved} == {7}
     assert {(one.occurred_at, one.recorded_at) for one in moved} == {(NOW, NOW)}
+
+
+def test_it_writes_when_money_moved_beside_when_that_was_recorded() -> None:
+    before = NOW - timedelta(days=1)
+    change = Change(
+        commit_id=7,
+        recorded_at=NOW,
+        occurred_at=before,
+        events=(),
+        movements=(Parked("USD", 700, PROVIDER),),
+    )
+    (moved,) = expand(change, Ids(count(1).__next__, *[count(1).__next__] * 3))
+    assert (moved.occurred_at, moved.recorded_at) == (before, NOW)
+    assert (moved.contract, moved.payment) == (None, None)
 
 
 PLAN = (
@@ -186,6 +309,58 @@ def test_it_proves_nothing_when_a_transfer_is_missing_doubled_or_changed(
         assert not prove(wrong, buyer=ALICE, seller=BOB, held_minor=held_minor).holds
 
 
+@pytest.mark.parametrize(
+    ("credit", "counts_as"),
+    [
+        (held("INR", CONTRACT, 3), "funded_minor"),
+        (wallet("INR", BOB), "to_seller_minor"),
+        (wallet("INR", ALICE), "to_buyer_minor"),
+        (pack(Kind.REFUNDS_IN_TRANSIT, "INR", PROVIDER), "to_buyer_minor"),
+        (pack(Kind.CHARGEBACK_LOSS, "INR", PROVIDER), "to_buyer_minor"),
+        (pack(Kind.TAX_PAYABLE, "INR", SHOP), "tax_minor"),
+        (pack(Kind.ESCROW_FEE_INCOME, "INR", SHOP), "fees_minor"),
+        (pack(Kind.PLATFORM_FEE_INCOME, "INR", SHOP), "fees_minor"),
+        (pack(Kind.PARTNER_PAYABLE, "INR", SHOP), "fees_minor"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else unpack(value).name,
+)
+def test_its_proof_counts_each_account_as_what_it_is(credit: int, counts_as: str) -> None:
+    assert _proven(credit) == {counts_as: 5}
+
+
+@pytest.mark.parametrize(
+    "credit",
+    [
+        wallet("INR", 44),
+        pack(Kind.SUSPENSE, "INR", PROVIDER),
+        pack(Kind.PROVIDER_CASH, "INR", PROVIDER),
+        # Another kind of account whose owner has the number of one of the two parties.
+        pack(Kind.SUSPENSE, "INR", ALICE),
+        pack(Kind.SUSPENSE, "INR", BOB),
+        pack(Kind.OWN_BANK, "INR", ALICE),
+    ],
+    ids=lambda value: unpack(value).name,
+)
+def test_its_proof_counts_money_that_went_to_anybody_else_as_gone(credit: int) -> None:
+    assert _proven(credit) == {}
+
+
+def _proven(credit: int) -> dict[str, int]:
+    """What a proof makes of 5 paise that went from the contract to this account."""
+    moved = Transfer(
+        *(1, 7, "moved", held("INR", CONTRACT, 0), credit, 5, CONTRACT, None), NOW, NOW
+    )
+    proof = prove((moved,), buyer=ALICE, seller=BOB, held_minor=0)
+    return {name: minor for name, minor in msgspec.structs.asdict(proof).items() if minor}
+
+
+def test_its_proof_does_not_hold_when_more_is_gone_than_came() -> None:
+    assert Proof(100, 60, 20, 10, 5, 5).holds
+    assert Proof(100, 60, 20, 10, 10, 0).holds
+    assert not Proof(100, 60, 20, 15, 10, -5).holds
+    assert not Proof(100, 60, 20, 10, 5, 6).holds
+
+
 # -- the chart ------------------------------------------------------------------------------------
 
 account_parts = st.tuples(
@@ -203,6 +378,59 @@ def test_it_packs_every_account_into_a_number_of_its_own(
     assert unpack(pack(*one)) == Account(*one)
     assert 0 < pack(*one) < 2**63  # a bigint
     assert (pack(*one) == pack(*other)) is (one == other)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_it_reads_the_name_that_it_writes(kind: Kind) -> None:
+    account = Account(kind, "SAR", 1234, 5 if kind is Kind.HELD else 0)
+    assert parse_name(account.name, held_currency="SAR") == pack(
+        kind, "SAR", account.owner, account.sub
+    )
+
+
+@pytest.mark.parametrize(
+    ("account", "number"),
+    [
+        (Account(Kind.HELD, "SAR", 1, 127), (1 << 57) + (682 << 47) + (127 << 40) + 1),
+        (Account(Kind.WALLET, "INR", 77), (2 << 57) + (356 << 47) + 77),
+        (Account(Kind.OWN_BANK, "USN", OWNER_MAX), (13 << 57) + (997 << 47) + (1 << 40) - 1),
+    ],
+    ids=lambda value: value.name if isinstance(value, Account) else "",
+)
+def test_it_keeps_every_stored_account_where_it_was(account: Account, number: int) -> None:
+    """The rows of a ledger from years ago have these numbers."""
+    assert pack(account.kind, account.currency, account.owner, account.sub) == number
+    assert unpack(number) == account
+
+
+def test_it_never_renumbers_a_kind() -> None:
+    assert [kind.name for kind in Kind] == [
+        *("HELD", "WALLET", "PROVIDER_CASH", "PARTNER_PAYABLE", "ESCROW_FEE_INCOME"),
+        *("PLATFORM_FEE_INCOME", "TAX_PAYABLE", "PAYOUTS_IN_TRANSIT", "REFUNDS_IN_TRANSIT"),
+        *("PROVIDER_FEES", "CHARGEBACK_LOSS", "SUSPENSE", "OWN_BANK"),
+    ]
+    assert list(Kind) == list(range(1, 14))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            "wallet",
+            "wallet:INR",
+            "wallet:INR:",
+            "wallet:INR:x",
+            "wallet:XXX:77",
+            "purse:INR:77",
+        ),
+        *("wallet:INR:0", "held:77", "held:x:0", "held:77:128", "wallet INR 77"),
+    ],
+)
+def test_it_knows_no_account_by_another_name(name: str) -> None:
+    with pytest.raises(InvalidField) as refused:
+        parse_name(name, held_currency="INR")
+    assert str(refused.value) == "account must be a name such as wallet:INR:77"
 
 
 @pytest.mark.parametrize("owner", [0, -1, OWNER_MAX + 1])

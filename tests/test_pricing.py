@@ -4,6 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import floor
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from earnest.domain.business import Settings
 from earnest.domain.contract import Terms, Work, cancellation_shares
 from earnest.domain.money import CURRENCIES, parse_major, to_major
 from earnest.domain.pricing import (
+    Fee,
     FeeRule,
     FeesExceedAmount,
     Line,
@@ -19,6 +21,7 @@ from earnest.domain.pricing import (
     Payee,
     Payer,
     PricedTranche,
+    partner_plan,
     price,
 )
 
@@ -200,6 +203,54 @@ def test_it_refuses_an_amount_that_its_fees_would_eat() -> None:
     with pytest.raises(FeesExceedAmount):
         price((499,), (rule,))
     assert price((500,), (rule,))[0].net_minor == 0
+
+
+def test_it_refuses_when_the_fees_eat_one_milestone_of_several() -> None:
+    rule = FeeRule(LineType.PLATFORM_FEE, 0, Payer.SELLER, Payee.PLATFORM_FEE_INCOME, minor_min=4)
+    assert price((3, 5), (rule,))
+    with pytest.raises(FeesExceedAmount):
+        price((1, 2, 1), (msgspec.structs.replace(rule, minor_min=5),))
+
+
+@pytest.mark.parametrize(
+    ("payer", "payee", "role"),
+    [
+        (Payer.SELLER, Payee.ESCROW_FEE_INCOME, "seller"),
+        (Payer.SELLER, Payee.PARTNER_PAYABLE, "seller"),
+        (Payer.BUYER, Payee.PARTNER_PAYABLE, "buyer"),
+        (Payer.BUYER, Payee.ESCROW_FEE_INCOME, "thirdParty"),
+        (Payer.BUYER, Payee.TAX_PAYABLE, "thirdParty"),
+    ],
+)
+def test_a_line_names_the_party_whom_it_concerns(payer: Payer, payee: Payee, role: str) -> None:
+    assert Line(LineType.ESCROW_FEE, payer, payee, 100).role == role
+
+
+def test_a_partners_plan_is_two_fees_within_their_caps_and_a_tax_on_each() -> None:
+    escrow = Fee(250, Payer.SPLIT, minor_min=100, minor_max=5_000)
+    platform = Fee(1_000, Payer.SELLER, minor_min=7, minor_max=700)
+    assert partner_plan(escrow, platform, 1_500) == (
+        FeeRule(
+            *(LineType.ESCROW_FEE, 250, Payer.SPLIT, Payee.ESCROW_FEE_INCOME),
+            of=LineType.CONTRACT_AMOUNT,
+            minor_min=100,
+            minor_max=5_000,
+        ),
+        FeeRule(
+            *(LineType.ESCROW_FEE_TAX, 1_500, Payer.SPLIT, Payee.TAX_PAYABLE),
+            of=LineType.ESCROW_FEE,
+        ),
+        FeeRule(
+            *(LineType.PLATFORM_FEE, 1_000, Payer.SELLER, Payee.PARTNER_PAYABLE),
+            of=LineType.CONTRACT_AMOUNT,
+            minor_min=7,
+            minor_max=700,
+        ),
+        FeeRule(
+            *(LineType.PLATFORM_FEE_TAX, 1_500, Payer.SELLER, Payee.PARTNER_PAYABLE),
+            of=LineType.PLATFORM_FEE,
+        ),
+    )
 
 
 # -- cancelled: D7, invariant 7 -------------------------------------------------------------------

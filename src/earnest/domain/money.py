@@ -142,7 +142,8 @@ def allocate(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     if total < 0 or whole <= 0 or min(weights) < 0:
         raise ValueError(f"cannot allocate {total} over {weights}")
     parts = [total * weight // whole for weight in weights]
-    by_remainder = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
+    # Sorting leaves equals in their order: the earlier part stays first.
+    by_remainder = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
     for i in by_remainder[: total - sum(parts)]:
         parts[i] += 1
     return tuple(parts)
