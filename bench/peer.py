@@ -19,8 +19,10 @@ def why_absent() -> str:
     if (VENV / ".ready").exists():
         return ""
     log = VENV / "pip.log"
-    said = log.read_text(errors="replace").strip() if log.exists() else ""
-    return said.rpartition("\n")[2] or "not installed; make bench does"
+    if not log.exists():
+        return "make bench installs them"
+    reason = log.read_text(errors="replace").strip().rpartition("\n")[2]
+    return f"pip could not install them: {reason}"
 
 
 def python(module: str, *arguments: object) -> list[str]:

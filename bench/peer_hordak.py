@@ -54,8 +54,8 @@ class Hordak:
         return self._processes
 
     async def transfer(self, count: int) -> float:
-        """Make `count` transfers, which must be a multiple of the number of processes; how many per
-        second. Raises BooksAreWrong unless each account has what was moved to it."""
+        """Make `count` transfers, or a few less, as many by each process; how many per second.
+        Raises BooksAreWrong unless each account has what was moved to it."""
         assert self._driver is not None
         assert self._driver.stdin is not None
         assert self._driver.stdout is not None

@@ -60,7 +60,7 @@ class Peers:
         self._rounds = rounds
         self._count = count
         self._fastapi_count = count // 8
-        self._hordak_count = count // 16 * 8  # a multiple of every number of processes
+        self._hordak_count = count // 2
         self._keys = Keys(pool)
         self._door = Door(pool)
         self._over_http: list[int] = []

@@ -1,4 +1,4 @@
-"""Django for production: no debugging, connections that stay, statements prepared on the server."""
+"""Django as for production: no debugging, connections that stay."""
 
 import os
 
@@ -11,7 +11,6 @@ DATABASES = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": os.environ["PGDATABASE"],  # libpq knows the rest from the environment
         "CONN_MAX_AGE": None,
-        "OPTIONS": {},
     }
 }
 DEFAULT_CURRENCY = HORDAK_INTERNAL_CURRENCY = "INR"
