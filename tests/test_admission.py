@@ -2,8 +2,10 @@
 
 import asyncio
 import inspect
+import json
 import re
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -11,19 +13,20 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from conftest import TestDatabase
-from earnest.web.admission import FEW, WAIT_SECONDS_MAX, Admission, Kind, Queue, kind_of
+from earnest.web.admission import FEW, WAIT_SECONDS_MAX, Kind, Queue, kind_of
+from earnest.web.connection import HEAD_SECONDS_MAX
+from earnest.web.envelope import Envelope
 from life import Life, accepted
 from web import Caller, Cast, problem
+from wire import Line, Wire
 
 STOP = "LOCK TABLE contract IN ACCESS EXCLUSIVE MODE"
 BUSY = "The server is busy. Nothing was done: try again."
 
 
 def queue_of(cast: Cast, kind: Kind) -> Queue:
-    admission: Any = cast.app.asgi_handler
-    admission = getattr(admission, "_app", admission)  # behind Origins
-    assert isinstance(admission, Admission)
-    return admission._queues[kind]
+    assert isinstance(cast.app, Envelope)
+    return cast.app.admission._queues[kind]
 
 
 def under_way(cast: Cast, kind: Kind) -> int:
@@ -101,6 +104,93 @@ async def test_it_is_said_in_the_form_of_the_face(
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["x-request-id"]
     assert text in answer.text
+
+
+@pytest.fixture
+async def busy(cast: Cast, wire: Wire) -> Wire:
+    """A server that has no room for reads."""
+    assert isinstance(cast.app, Envelope)
+    wire.config.admission = cast.app.admission
+    queue = queue_of(cast, Kind.READ)
+    queue._under_way, queue._pace_seconds = FEW, 1.0
+    return wire
+
+
+@pytest.fixture
+async def line(busy: Wire) -> AsyncIterator[Line]:
+    made = await busy.open()
+    yield made
+    made.close()
+
+
+def asking(path: str, *headers: str, method: str = "GET") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
+
+
+VIEW = "/api/freelancer/contract/view-contract/6b0490390000000101794925"
+EACH_ITS_OWN = ("date", "x-request-id")
+
+
+@pytest.mark.parametrize("path", [VIEW, "/apps/api/contracts/6b0490390000000101794925"])
+async def test_the_connection_refuses_in_the_words_of_the_application(
+    line: Line, path: str
+) -> None:
+    await line.send(asking(path))
+    quick = await line.answer()
+    await line.send(asking(path, "Origin: http://elsewhere.example"))
+    slow = await line.answer()
+    assert quick is not None
+    assert slow is not None
+    assert (quick.status, json.loads(quick.body)) == (503, json.loads(slow.body))
+    for name in EACH_ITS_OWN:
+        assert quick.headers.pop(name) != ""
+        slow.headers.pop(name)
+    assert quick.headers == slow.headers
+
+
+async def test_a_refused_connection_goes_on(line: Line) -> None:
+    """It is neither closed nor timed as one that has begun to speak."""
+    for _ in range(3):
+        await line.send(asking(VIEW))
+        assert await line.status() == 503
+        await line.send(asking("/healthz"))
+        assert await line.status() == 200
+    await line.send(asking(VIEW))
+    assert await line.status() == 503
+    await asyncio.sleep(HEAD_SECONDS_MAX + 0.3)
+    await line.send(asking("/healthz"))
+    assert await line.status() == 200
+
+
+async def test_many_in_one_piece_are_refused_in_their_order(busy: Wire, line: Line) -> None:
+    await line.send(asking(VIEW) * 200 + asking("/healthz") + asking(VIEW) * 200)
+    statuses = [await line.status() for _ in range(401)]
+    assert statuses == [503] * 200 + [200] + [503] * 200
+    assert await busy.is_healthy()
+
+
+async def test_a_refused_head_has_no_body(line: Line) -> None:
+    await line.send(asking(VIEW, method="HEAD"))
+    head = await line.reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    await line.send(asking("/healthz"))
+    assert await line.status() == 200
+
+
+async def test_who_wants_no_more_is_refused_and_let_go(line: Line) -> None:
+    await line.send(asking(VIEW, "Connection: close"))
+    answers = await line.until_closed()
+    assert [answer.status for answer in answers] == [503]
+    assert answers[0].headers["connection"] == "close"
+
+
+async def test_a_body_is_read_before_it_is_refused(line: Line) -> None:
+    """Or the next request would begin with it."""
+    await line.send(asking(VIEW, "Content-Length: 7"))
+    await line.send(b"GET /he")
+    assert await line.status() == 503
+    await line.send(asking("/healthz"))
+    assert await line.status() == 200
 
 
 async def test_it_knows_reads_and_money(cast: Cast) -> None:

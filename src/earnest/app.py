@@ -91,7 +91,7 @@ def build_app(settings: Settings, pool: Pool, metrics: Metrics | None = None) ->
     app = build_faces(settings)
     app.state = _state(settings, core, Passwords(), metrics)
     app.state["described"] = docs_page.Described(app, settings.public_url)
-    app.asgi_handler = Admission(Straight(app), metrics.shed)
+    app.asgi_handler = app.admission = Admission(Straight(app), metrics.shed)
     if settings.client_url:
         app.asgi_handler = Origins(app.asgi_handler, origin_of(settings.client_url))
     app.open_envelope(

@@ -87,6 +87,7 @@ async def serve_api(settings: Settings, metrics: Metrics, listener: socket.socke
     pool = _pool(settings, metrics, "earnest api")
     app = build_app(settings, pool, metrics)
     config = server_config(settings, app)
+    config.admission = app.admission
     config.load()
     # What start-up made lives as long as the process: keep the collector away from it. Measured:
     # the slowest answers in a hundred take a third to a quarter less.

@@ -6,6 +6,9 @@ the pace at which these are being finished (Little's law). Beyond its kind's lim
 with Retry-After. Nothing has to be switched back: refused requests are not under way, so the wait
 falls by itself. Invariant: FEW of each kind are always let in, so that one kind that waits for
 somebody else (a provider, say) neither shuts out the others nor itself for good.
+
+A plain request to an API is refused by its connection (`web.connection`), for a quarter of what it
+costs to get here; the others are here, in the form of their face.
 """
 
 import re
@@ -37,6 +40,9 @@ PACE_WEIGHT = 1 / 64
 
 ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Those who ask whether we live must not hear that we are busy."""
+
+API = ("/api/", "/apps/", "/connect/", "/webhook")
+"""Where refusals are JSON. The others are pages."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MONEY = re.compile(
@@ -111,16 +117,32 @@ class Admission:
         if path in ALWAYS:
             await self.app(scope, receive, send)
             return
-        kind = kind_of(scope["method"], path)
-        queue, now = self._queues[kind], self._clock()
-        if not queue.has_room(now):
-            self._refused(kind)
+        if self.refuses(scope["method"], path):
             request = EarnestRequest(scope, receive, send)
             answer = problems.answer(request, Busy())
             await answer.to_asgi_response(None, request)(scope, receive, send)
             return
-        queue.begin(now)
+        queue = self._queues[kind_of(scope["method"], path)]
+        queue.begin(self._clock())
         try:
             await self.app(scope, receive, send)
         finally:
             queue.finish(self._clock())
+
+    def refuses_plain(self, scope: Any) -> bool:
+        """As `refuses`, of a request that can be refused in two lines: one to an API, by who is
+        no browser of another origin. Never of any other."""
+        return (
+            scope["path"].startswith(API)
+            and scope["method"] != "HEAD"
+            and not any(name == b"origin" for name, _ in scope["headers"])
+            and self.refuses(scope["method"], scope["path"])
+        )
+
+    def refuses(self, method: str, path: str) -> bool:
+        """Whether a request would wait for too long; then it is counted as refused."""
+        kind = kind_of(method, path)
+        if path in ALWAYS or self._queues[kind].has_room(self._clock()):
+            return False
+        self._refused(kind)
+        return True

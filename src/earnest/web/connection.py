@@ -18,7 +18,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from earnest.web.address import is_trusted, parse_address
+from earnest.web.admission import Admission
 from earnest.web.answering import Answering
+from earnest.web.envelope import new_request_id
 from earnest.web.guard import BODY_BYTES_MAX
 from earnest.web.last_words import (
     BODY_TOO_LARGE,
@@ -30,6 +32,7 @@ from earnest.web.last_words import (
     STOPPING,
     TOO_SLOW,
     Refusal,
+    busy,
     send_broken,
 )
 from earnest.web.origins import readable_by
@@ -57,7 +60,8 @@ class ServerConfig(uvicorn.Config):
 
     `hosts` are the names that requests may be for; `larger_bodies` are the paths that take more
     than `BODY_BYTES_MAX`; `proxies` may hold more than their half of `connections_max`. Refusals
-    have `around` them what all answers have, and pages of `client_origin` may read them.
+    have `around` them what all answers have, and pages of `client_origin` may read them. Who would
+    wait for too long is for `admission` to say.
     """
 
     hosts: frozenset[bytes] = LOOPBACK
@@ -66,6 +70,7 @@ class ServerConfig(uvicorn.Config):
     proxies: tuple[str, ...] = ()
     around: tuple[tuple[bytes, bytes], ...] = ()
     client_origin: bytes = b""
+    admission: Admission | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -171,7 +176,11 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._wire_bytes > self._body_bytes_max * WIRE_BYTES_PER_BODY_BYTE_MAX:
                 self._end(BODY_TOO_LARGE)
                 return
-        if phase == "idle" and (self.cycle is None or self.cycle.response_complete):
+        if (
+            phase == phase_before == "idle"
+            and not self._piece_began_request
+            and (self.cycle is None or self.cycle.response_complete)
+        ):
             phase = "head"  # empty lines before a request: its head is still to come
         if phase != self._timed:
             self._time(phase)
@@ -256,11 +265,25 @@ class BoundedProtocol(HttpToolsProtocol):
                 cycle.waiting_for_100_continue = False
             return
         self._held = None
+        admission = self.config.admission
+        if admission is not None and not self.pipeline and admission.refuses_plain(cycle.scope):
+            self._say_busy(cycle)
+            return
         cycle.send = Answering(cycle)  # type: ignore[method-assign]
         cycle.send_500_response = partial(  # type: ignore[method-assign]
             send_broken, cycle, self.config.around
         )
         super()._start_asgi_task(cycle, app)
+
+    def _say_busy(self, cycle: RequestResponseCycle) -> None:
+        around = (*self.server_state.default_headers, *self.config.around)
+        face = self.url[: self.url.find(b"/", 1) + 1]
+        parts = busy(around, face, closes=not cycle.keep_alive)
+        self.transport.write(new_request_id().encode().join(parts))
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
 
     def _check_target(self) -> None:
         if self.parser.get_http_version() not in ("1.1", "1.0"):

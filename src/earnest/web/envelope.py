@@ -26,6 +26,7 @@ from litestar.types import Message, Send
 from earnest import logs
 from earnest.logs import REQUEST_ID, ClientNames, RequestLine
 from earnest.web.address import address_of, is_trusted, parse_address
+from earnest.web.admission import Admission
 from earnest.web.metrics import Metrics
 from earnest.web.problems import unexpected_bytes
 
@@ -59,7 +60,7 @@ _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
 class Envelope(Litestar):
-    """The application. `open_envelope` completes it."""
+    """The application. `open_envelope` completes it; `admission` says who may come in."""
 
     _headers: tuple[Header, ...]
     _header_names: frozenset[bytes]
@@ -67,6 +68,7 @@ class Envelope(Litestar):
     _tells_requests: bool
     _client_names: ClientNames
     _trusted_proxies: tuple[str, ...]
+    admission: Admission
     _methods: dict[str, bytes]
     """By path. The framework's own answer to OPTIONS names the first handler of a path only."""
 
@@ -98,7 +100,7 @@ class Envelope(Litestar):
             await super().__call__(scope, receive, send)
             return
         begun = time.perf_counter()
-        request_id = f"{_random_bits(128):032x}"
+        request_id = new_request_id()
         if self._trusted_proxies:
             request_id = self._given_id(scope) or request_id
         REQUEST_ID.set(request_id)
@@ -180,6 +182,11 @@ class Envelope(Litestar):
                     client=self._client(scope),
                 )
             )
+
+
+def new_request_id() -> str:
+    """32 hex digits."""
+    return f"{_random_bits(128):032x}"
 
 
 def _with_head(headers: list[Header], methods: bytes | None) -> list[Header]:

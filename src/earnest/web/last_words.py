@@ -1,43 +1,52 @@
-"""The **last words** on a connection: refusals of the server itself, as problems (D9).
+"""The **last words** on a connection, and the quickest: refusals of the server itself, as problems
+(D9).
 
 Invariant: whatever goes wrong before or around the application, the peer reads JSON of the same
 shape that the application speaks at the path that was asked for, as far as that was understood.
 """
 
+import functools
 from collections.abc import Iterable
 from http import HTTPStatus
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from earnest.errors import Busy
 from earnest.partner.envelope import Failure
 from earnest.partner.token import TokenRefused, error_of
 from earnest.web.problems import MEDIA_TYPE, body_of
 
+CLOSE = "connection: close\r\n"
 METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """What is said before the connection closes. `headers` are whole lines."""
+    """What is said before the connection closes. `headers` are whole lines; `code` is that of the
+    status, if it has no other."""
 
     status: HTTPStatus
     text: str
     headers: str = ""
+    code: str = ""
 
-    def answer(self, around: Iterable[tuple[bytes, bytes]], url: bytes = b"") -> bytes:
-        """A whole HTTP answer with the headers `around`, after which the connection closes."""
+    def answer(
+        self, around: Iterable[tuple[bytes, bytes]], url: bytes = b"", *, closes: bool = True
+    ) -> bytes:
+        """A whole HTTP answer with the headers `around`, after which the connection `closes`."""
         kind, body = self.spoken(url)
         line = f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
-        others = b"".join(b"%s: %s\r\n" % each for each in around)
+        others = b"".join([b"%s: %s\r\n" % each for each in around])
         head = (
             f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n"
-            f"{self.headers}connection: close\r\n\r\n"
+            f"{self.headers}{CLOSE if closes else ''}"
         )
-        return line.encode() + others + head.encode() + body
+        return b"%b%b%b\r\n%b" % (line.encode(), others, head.encode(), body)
 
     def spoken(self, url: bytes) -> tuple[str, bytes]:
         """Media type and body, in the form of the face that `url` belongs to."""
-        status, code = self.status.value, _CODES.get(self.status, self.status.name.lower())
+        status = self.status.value
+        code = self.code or _CODES.get(self.status, self.status.name.lower())
         if url.startswith(b"/apps/"):
             failure = Failure(self.text, status, [], succeeded=False, errors=[self.text])
             return JSON, msgspec.json.encode(failure)
@@ -48,6 +57,8 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 JSON = "application/json"
+
+_REQUEST_ID = b"<the id of the request>"
 
 # Python 3.13 gave these statuses other names; codes stay.
 _CODES = {
@@ -71,7 +82,21 @@ FULL = Refusal(
 STOPPING = Refusal(
     HTTPStatus.SERVICE_UNAVAILABLE, "The server is stopping. Try again.", "retry-after: 1\r\n"
 )
+BUSY = Refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    Busy().message,
+    f"retry-after: {Busy().retry_after_seconds}\r\n",
+    Busy().code,
+)
 BROKEN = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
+
+
+@functools.lru_cache(maxsize=16)
+def busy(around: tuple[tuple[bytes, bytes], ...], face: bytes, *, closes: bool) -> list[bytes]:
+    """What whoever is too much is told, before and after the id of the request. `face` is how its
+    URL begins. Said thousands of times, and made once a second, as the date in `around` is."""
+    own = (b"x-request-id", _REQUEST_ID)
+    return BUSY.answer((*around, own), face, closes=closes).split(_REQUEST_ID)
 
 
 async def send_broken(
