@@ -102,24 +102,6 @@ def test_it_refuses_a_gap_in_the_numbers(directory: Path) -> None:
         read(directory)
 
 
-async def test_it_gives_up_on_a_lock_that_somebody_keeps(
-    empty_database: TestDatabase, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("earnest.store.migrate.LOCK_SECONDS_MAX", 1)
-    (directory / "0002_coins.sql").unlink()
-    await migrate(empty_database.owner_dsn, directory)
-    (directory / "0002_coins.sql").write_text(SECOND)
-    reader = await asyncpg.connect(empty_database.app_dsn)
-    try:
-        async with reader.transaction():
-            await reader.fetch("SELECT * FROM jar")
-            with pytest.raises(DatabaseRefused, match="lock timeout"):
-                await migrate(empty_database.owner_dsn, directory)
-    finally:
-        await reader.close()
-    assert len(await migrate(empty_database.owner_dsn, directory)) == 1
-
-
 async def test_it_says_which_url_is_missing_when_the_role_may_not_migrate(
     empty_database: TestDatabase, directory: Path
 ) -> None:
