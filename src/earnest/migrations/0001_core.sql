@@ -98,6 +98,8 @@ CREATE TABLE login (
     CONSTRAINT login_role_known CHECK (role IN ('client', 'freelancer', 'admin')),
     CONSTRAINT login_status_known CHECK (status IN ('Active', 'Blocked'))
 );
+-- An operator's lists are of one role, newest first.
+CREATE INDEX login_by_role ON login (role, party_id DESC);
 
 -- Jobs --------------------------------------------------------------------------------------
 
@@ -243,6 +245,11 @@ CREATE INDEX contract_by_seller ON contract (seller_id, created_at DESC, id DESC
 CREATE INDEX contract_by_job ON contract (job_id);
 -- A job is bound by at most one live contract: this index decides who was first.
 CREATE UNIQUE INDEX contract_one_live_per_job ON contract (job_id) WHERE live;
+-- By when its money came in. Of a few pages, and no release or refund touches it: an ordinary index here,
+-- or one of what is still held, would make every settlement write an entry into each index of the
+-- contract.
+CREATE INDEX contract_funded_at ON contract
+USING brin (funded_at) WITH (pages_per_range = 16, autosummarize = on);
 
 -- The status of a partner's contract (partner spec 7): earnest.domain.projection.partner_status,
 -- said once more for lists; a test holds both to each other in every state there can be.
@@ -365,6 +372,7 @@ WHERE state IN ('opening', 'open', 'processing');
 CREATE UNIQUE INDEX payment_one_open_per_contract ON payment (contract_id)
 WHERE job_id IS NULL AND state IN ('opening', 'open', 'processing');
 CREATE INDEX payment_parked ON payment (job_id) WHERE state = 'parked';
+CREATE INDEX payment_parked_since ON payment (captured_at) WHERE state = 'parked';
 CREATE INDEX payment_by_contract ON payment (contract_id);
 
 -- Money on its way back to where it came from: the intent of one call to the provider, written
@@ -474,6 +482,12 @@ CREATE TABLE transfer (
 CREATE INDEX transfer_by_debit ON transfer (debit, xid);
 CREATE INDEX transfer_by_credit ON transfer (credit, xid);
 CREATE INDEX transfer_by_xid ON transfer USING brin (xid) WITH (autosummarize = on);
+-- What an account has at a provider is read day by day. Rows come in the order of this column, so
+-- that an index of a few pages finds the blocks of one day among millions; an ordinary one would be
+-- another entry for each transfer ever made. Within those blocks, transfers of other accounts are
+-- skipped.
+CREATE INDEX transfer_by_recorded_at ON transfer
+USING brin (recorded_at) WITH (pages_per_range = 32, autosummarize = on);
 
 -- Running balances of the accounts that may never go below zero.
 CREATE TABLE balance (

@@ -81,6 +81,8 @@ CREATE TABLE payout (
 );
 CREATE INDEX payout_by_party ON payout (party_id, id DESC);
 CREATE INDEX payout_by_business ON payout (business_id, id DESC);
+-- The payouts of what a business itself is owed, among those of all its people.
+CREATE INDEX payout_of_business_itself ON payout (business_id, id DESC) WHERE party_id IS NULL;
 CREATE INDEX payout_by_state ON payout (state, id DESC);
 CREATE INDEX payout_due ON payout (due_at) WHERE due_at IS NOT NULL;
 

@@ -1,8 +1,5 @@
 -- People: what clients say of freelancers, and what people say of themselves.
 
--- An operator's lists are of one role, newest first.
-CREATE INDEX login_by_role ON login (role, party_id DESC);
-
 -- What a client says of a completed contract's freelancer: once, and for good.
 CREATE TABLE review (
     id bigint PRIMARY KEY,

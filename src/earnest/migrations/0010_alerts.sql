@@ -40,13 +40,6 @@ CREATE TABLE hold_watch (
     seen_to timestamptz NOT NULL
 );
 
--- By when it came in. Of a few pages, and no release or refund touches it: an ordinary index here,
--- or one of what is still held, would make every settlement write an entry into each index of the
--- contract.
-CREATE INDEX contract_funded_at ON contract
-USING brin (funded_at) WITH (pages_per_range = 16, autosummarize = on);
-CREATE INDEX payment_parked_since ON payment (captured_at) WHERE state = 'parked';
-
 -- Money that waits, and what might be done about it: nothing is done by itself. The amount of a
 -- contract stands in its accounts.
 CREATE VIEW hold AS

@@ -35,13 +35,6 @@ RETURN at - coalesce((
     WHERE m.moved_at + make_interval(secs => m.advance_seconds) <= $1
 ), make_interval());
 
--- What an account has at a provider is read day by day. Rows come in the order of this column, so
--- that an index of a few pages finds the blocks of one day among millions; an ordinary one would be
--- another entry for each transfer ever made. Within those blocks, transfers of other accounts are
--- skipped.
-CREATE INDEX transfer_by_recorded_at ON transfer
-USING brin (recorded_at) WITH (pages_per_range = 32, autosummarize = on);
-
 -- The lines of a provider's books about our balance, as they were first told.
 CREATE TABLE balance_line (
     provider_account_id smallint NOT NULL,

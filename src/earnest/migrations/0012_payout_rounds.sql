@@ -15,7 +15,4 @@ CREATE TABLE payout_round (
 );
 CREATE INDEX payout_round_due ON payout_round (due_at) WHERE due_at IS NOT NULL;
 
--- The payouts of what a business itself is owed, among those of all its people.
-CREATE INDEX payout_of_business_itself ON payout (business_id, id DESC) WHERE party_id IS NULL;
-
 GRANT SELECT, INSERT, UPDATE ON payout_round TO earnest_app;
