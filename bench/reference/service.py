@@ -137,6 +137,8 @@ async def release(
     if user.role != "admin" or claims.role != "admin":
         raise HTTPException(403, "Only admins release funds.")
 
+    # In this order: whoever sees the contract released sees the reply of that release, too.
+    contract = await session.scalar(DOCUMENTED, {"contract": contract_id})
     request_hash = hashlib.sha256(f"{ROUTE} {contract_id}".encode()).digest()
     if key is not None:
         known = await session.scalar(KNOWN, {"user_id": user.id, "key": key})
@@ -145,7 +147,6 @@ async def release(
                 raise HTTPException(422, "This Idempotency-Key was used for another request.")
             return known.reply
 
-    contract = await session.scalar(DOCUMENTED, {"contract": contract_id})
     if contract is None:
         raise HTTPException(404, "Contract not found.")
     if user.id in (contract.client_id, contract.freelancer_id):
