@@ -33,7 +33,7 @@ PGBENCH = "pgbench, the same releases"
 PUBLIC_IDS = "SELECT public_id FROM contract WHERE id = ANY($1::bigint[]) ORDER BY id"
 ADD_ADMIN = """
 INSERT INTO login (party_id, role, email_canonical, password_hash)
-VALUES ($1, 'admin', 'olga', '')
+VALUES ($1::bigint, 'admin', 'p' || $1::bigint || '@example.com', '')
 """
 RELEASED = """
 SELECT count(*) FROM contract WHERE id = ANY($1::bigint[]) AND tranches = '{released}'
@@ -77,7 +77,7 @@ class Changes:
 
     async def _seed(self) -> PublicId:
         keys, door = Keys(self._pool), Door(self._pool)
-        admin, buyer, *sellers = await seeding.add_parties(self._pool, keys, SELLERS + 2)
+        buyer, *sellers = await seeding.add_parties(self._pool, keys, SELLERS + 1)
         await seeding.add_logins(self._pool, buyer, sellers)
         spread = self._count * (3 * self._rounds + 1 + TRIALS * len(CLIENTS))
         shared = self._count * self._rounds
@@ -89,16 +89,14 @@ class Changes:
             made.extend(
                 await seeding.add_contracts(door, keys, count, buyer=buyer, sellers=of, jobs=jobs)
             )
-        async with self._pool.connection() as conn:
-            await conn.execute(ADD_ADMIN, admin)
-            public_id = PublicId(await conn.fetchval(PARTY, admin))
+        admin = await add_admin(self._pool, keys)
         await books.vacuum(self._server.owner_dsn)
-        return public_id
+        return admin
 
     async def _measure(self, pgbench: Path, port: int, pid: int, token: str) -> None:
         async def over_http(name: str, contracts: list[int], connections: int) -> float:
             taken = self._take(contracts)
-            requests = await self._requests(port, token, taken)
+            requests = await release_requests(self._pool, port, token, taken)
             answered = await load.send(port, requests, connections=connections)
             await self._check(taken)
             if name == FEW:
@@ -132,17 +130,6 @@ class Changes:
                 self.rates[name].append(await series[name]())
             self.others.append(Clock.read(postmaster, pid).share_of_others(begun))
 
-    async def _requests(self, port: int, token: str, contracts: Sequence[int]) -> list[bytes]:
-        async with self._pool.connection() as conn:
-            ids = [row[0] for row in await conn.fetch(PUBLIC_IDS, contracts)]
-        random.shuffle(ids)  # neighbours on a page are then not all rewritten by one batch
-        head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n"
-        path = "/api/admin/escrow/release-fund"
-        return [
-            f"PUT {path}/{one} HTTP/1.1\r\n{head}Idempotency-Key: release-{one}\r\n\r\n".encode()
-            for one in ids
-        ]
-
     def _take(self, contracts: list[int]) -> list[int]:
         taken = contracts[: self._count]
         del contracts[: self._count]
@@ -168,6 +155,30 @@ class Changes:
             ratio("release_shared_to_spread", SHARED, RELEASE, 0.9, 0.95),
             Figure("release_p99_to_pgbench", slowest, 2, 1, True),
         ]
+
+
+async def add_admin(pool: Pool, keys: Keys) -> PublicId:
+    """Somebody who may release."""
+    [admin] = await seeding.add_parties(pool, keys, 1)
+    async with pool.connection() as conn:
+        await conn.execute(ADD_ADMIN, admin)
+        return PublicId(await conn.fetchval(PARTY, admin))
+
+
+async def release_requests(
+    pool: Pool, port: int, token: str, contracts: Sequence[int]
+) -> list[bytes]:
+    """A request for each, ready to be sent, in no order: neighbours on a page are then not all
+    rewritten by one batch."""
+    async with pool.connection() as conn:
+        ids = [row[0] for row in await conn.fetch(PUBLIC_IDS, contracts)]
+    random.shuffle(ids)
+    head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n"
+    path = "/api/admin/escrow/release-fund"
+    return [
+        f"PUT {path}/{one} HTTP/1.1\r\n{head}Idempotency-Key: release-{one}\r\n\r\n".encode()
+        for one in ids
+    ]
 
 
 def _p99(latencies: Sequence[float]) -> float:

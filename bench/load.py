@@ -63,6 +63,13 @@ async def send(
             caller.transport.close()
 
 
+def is_whole(received: bytes) -> bool:
+    """Whether this is a complete answer, whose length its head tells."""
+    head, found, body = received.partition(END_OF_HEAD)
+    length = head.lower().partition(LENGTH)[2].partition(b"\r")[0]
+    return bool(found) and len(body) >= int(length)
+
+
 class _Caller(asyncio.Protocol):
     """One connection: the next request leaves when the answer to the last one is complete."""
 
@@ -91,9 +98,7 @@ class _Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         received = self._received + data
-        head, found, body = received.partition(END_OF_HEAD)
-        length = head.lower().partition(LENGTH)[2].partition(b"\r")[0]
-        if not found or len(body) < int(length):
+        if not is_whole(received):
             self._received = received
         elif not received.startswith(self._wanted):
             self.done.set_exception(WrongAnswer(received[:400].decode(errors="replace")))

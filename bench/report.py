@@ -130,7 +130,8 @@ def table(figures: Sequence[Figure], on: Machine) -> str:
     lines.extend(
         f"| {name} | {statistics.median(rates):,.0f} |" for name, rates in on.per_second.items()
     )
-    lines += ["", "| event to webhook | ms |", "|---|---|"]
+    if on.delays_ms:
+        lines += ["", "| event to webhook | ms |", "|---|---|"]
     lines.extend(f"| {name} | {delay} |" for name, delay in on.delays_ms.items())
     return "\n".join(lines)
 

@@ -57,7 +57,7 @@ INSERT INTO party (
 
 class Webhooks:
     """One run on the database of `server`. `rates` tell of each round; `delays_ms` are the
-    measured ones, p50 and p99."""
+    measured ones, p50 and p99. What others use of the machine is not looked at."""
 
     def __init__(self, pool: Pool, server: Embedded, *, rounds: int, count: int) -> None:
         self._pool = pool
@@ -65,6 +65,7 @@ class Webhooks:
         self._rounds = rounds
         self._count = count
         self.rates: dict[str, list[float]] = {WORKER: [], LOOP: []}
+        self.others: list[float] = []
         self.delays_ms: dict[str, float] = {}
 
     async def run(self, say: Callable[[str], None]) -> list[Figure]:
