@@ -223,8 +223,9 @@ def test_what_is_frozen_or_gone_is_not_frozen_again(exposure: Exposure) -> None:
     assert learn("open", exposure).contract is None
 
 
-def test_a_dispute_that_is_only_noticed_freezes_nothing() -> None:
+def test_a_dispute_that_is_only_noticed_neither_freezes_nor_lets_go() -> None:
     assert learn("noticed", about("held")).contract is None
+    assert learn("noticed", about("held", charged_back=True)).contract is None
 
 
 # -- once it is decided ----------------------------------------------------------------------------
@@ -290,9 +291,14 @@ def test_lost_it_terminates_what_was_neither_over_nor_done(
     assert contract_of(learn("lost", exposure)).agreement == expected
 
 
-def test_lost_it_takes_what_waits_for_a_refund_to_a_wallet() -> None:
-    change = learn("lost", about("refund_pending"))
-    assert contract_of(change).tranches == ("refunded",)
+@pytest.mark.parametrize("money", ["held", "release_requested", "refund_pending"])
+def test_lost_it_takes_what_is_held_and_what_waits_for_a_refund_to_a_wallet(money: str) -> None:
+    assert contract_of(learn("lost", about(money))).tranches == ("refunded",)
+
+
+@pytest.mark.parametrize("money", ["unfunded", "released", "refunded", "split"])
+def test_lost_it_takes_nothing_of_what_is_not_there(money: str) -> None:
+    assert learn("lost", about(money)).contract is None
 
 
 def test_lost_it_leaves_a_partners_pending_refund_that_is_not_known() -> None:

@@ -300,6 +300,15 @@ def test_a_payment_asks_for_what_the_contract_or_the_job_says(contract: Contract
     assert (change.recorded_at, change.occurred_at) == (THEN, THEN)
 
 
+def test_a_payment_asks_for_the_contracts_amount_whatever_the_job_says_now() -> None:
+    dearer = msgspec.structs.replace(LOGO, rate_minor=AMOUNT_MINOR + 1)
+    for contract, amount_minor in ((created(), AMOUNT_MINOR), (None, AMOUNT_MINOR + 1)):
+        change = pay(hire(job=dearer, contract=contract))
+        assert isinstance(change, Change)
+        assert change.payment is not None
+        assert change.payment.amount_minor == amount_minor
+
+
 # -- the money arrives ----------------------------------------------------------------------------
 
 

@@ -198,6 +198,9 @@ def test_every_event_is_where_it_was_and_says_what_it_said() -> None:
     assert true.with_event(0, hash=None).chain == Finding(
         19, first.key, f"hash {first.hash.hex()}", ""
     )
+    assert true.with_event(0, hash=b"\x01").chain == Finding(
+        19, first.key, f"hash {first.hash.hex()}", "01"
+    )
     for lie in ({"type": "x"}, {"actor": "admin:5"}, {"body": "{}"}, {"recorded_at": NOW}):
         found = true.with_event(1, **lie).chain
         assert found is not None
@@ -226,6 +229,19 @@ def test_the_first_event_is_the_creation_and_names_everything() -> None:
     )
     silent = true.with_event(0, body="{}").forged()
     assert silent.chain == Finding(19, None, "amount ", "12000")
+
+
+@pytest.mark.parametrize("body", ["", "[]", '{"amount":12000', "{}"])
+def test_a_first_event_that_cannot_be_read_is_a_finding(body: str) -> None:
+    true = story()
+    said = msgspec.json.decode(true.events[0].body)
+    del said["terms"]
+    lie = true.with_event(0, body=body if body != "{}" else canonical(said)).forged()
+    found = lie.chain
+    assert found is not None
+    assert (found.invariant, found.event) == (19, None)
+    assert found.expected == "a first event that can be read"
+    assert found.found
 
 
 # -- the steps ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from earnest.domain import verbs
 from earnest.domain.audit import canonical, genesis, link
 from earnest.domain.change import Change
-from earnest.domain.contract import Contract, Work, record
+from earnest.domain.contract import Agreement, Contract, Money, Work, record
 from earnest.domain.movement import Refunded, Released
 from earnest.domain.party import SYSTEM, Actor
 from earnest.domain.pricing import Line, LineType, Payee, Payer
@@ -171,6 +171,36 @@ def test_a_status_that_no_verb_leads_to_is_named_in_the_refusal() -> None:
     with pytest.raises(verbs.InvalidTransition) as refused:
         attempt("update status to Completed", contract_after(), BOB)
     assert str(refused.value) == "Invalid status transition from Pending to Completed"
+
+
+@pytest.mark.parametrize(
+    ("agreement", "tranches", "payable"),
+    [
+        ("pending", ("unfunded",), True),
+        ("draft", ("unfunded", "unfunded"), True),
+        ("accepted", ("unfunded",), True),
+        ("accepted", ("unfunded", "held"), False),
+        ("pending", ("awaiting_payment",), False),
+        ("pending", ("held",), False),
+        *((ended, ("unfunded",), False) for ended in ("rejected", "expired", "cancelled")),
+        ("terminated", ("unfunded",), False),
+    ],
+)
+def test_a_contract_can_be_paid_while_it_lives_and_nothing_was_paid(
+    agreement: str, tranches: tuple[str, ...], payable: bool
+) -> None:
+    contract = msgspec.structs.replace(
+        contract_after(),
+        agreement=Agreement(agreement),
+        tranches=tuple(Money(one) for one in tranches),
+    )
+    assert contract.payable is payable
+
+
+def test_one_tranche_changes_and_the_others_stay() -> None:
+    several = msgspec.structs.replace(contract_after(), tranches=(Money.HELD,) * 4)
+    assert several.with_tranche(1, Money.RELEASED) == ("held", "released", "held", "held")
+    assert several.with_tranches((0, 3), Money.SPLIT) == ("split", "held", "held", "split")
 
 
 # -- its money ------------------------------------------------------------------------------------

@@ -54,6 +54,22 @@ async def test_it_sees_a_release_before_the_work_was_done(attacker: asyncpg.Conn
     assert "contract.released by admin" in found.found
 
 
+@pytest.mark.parametrize("type_", ["contract.created", "contract.refunded"])
+async def test_it_names_an_event_that_cannot_be_read(
+    attacker: asyncpg.Connection, type_: str
+) -> None:
+    await forge(
+        attacker,
+        "SELECT min(contract_id) FROM event JOIN contract AS c ON c.id = contract_id"
+        f" WHERE type = '{type_}' AND c.business_id <> 1",
+        f"UPDATE event SET body = '[]' WHERE contract_id = :row AND type = '{type_}'",
+    )
+    report = await check(attacker)
+    expected = {violation.expected for violation in report.violations}
+    assert "events that can be read" in expected
+    assert (type_ == "contract.created") is ("a first event that can be read" in expected)
+
+
 async def test_it_sees_a_step_by_a_stranger(attacker: asyncpg.Connection) -> None:
     await forge(
         attacker,

@@ -67,6 +67,8 @@ def check_chain(contract: Contract, events: Sequence[Event]) -> Finding | None:
         _check_chain(contract, events)
     except _Broken as broken:
         return broken.finding
+    except msgspec.DecodeError as error:
+        return Finding(19, None, "a first event that can be read", f"{error}")
     return None
 
 

@@ -197,6 +197,8 @@ def _findings(
         plan = plans.get(contract.business)
         covers = covering(events)
         yield from check_money(contract, plan, transfers, held_minor, parts, covers)
+    except msgspec.DecodeError as error:
+        yield Finding(19, None, "events that can be read", f"{error}")
     except (ValueError, KeyError) as error:
         yield Finding(6, None, "accounts that can be named", f"{type(error).__name__}: {error}")
     except EarnestError as error:
