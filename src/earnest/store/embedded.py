@@ -284,7 +284,7 @@ class Embedded:
             raise
         if started.wait() != 0:
             raise DatabaseRefused(
-                f"The database did not start within {START_SECONDS_MAX} s:\n{_tail(log)}"
+                f"The database did not start ({START_SECONDS_MAX} s at most):\n{_tail(log)}"
                 f"\nIts log is in {self.pgdata}/log."
             )
 
