@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import TestDatabase
+from disputed import disputed
 from earnest.domain.change import Change
+from earnest.domain.charging_back import step_alone
 from earnest.domain.money import CURRENCIES
 from earnest.domain.movement import (
     Attached,
@@ -34,6 +36,7 @@ from earnest.domain.movement import (
     Released,
     Withdrawn,
 )
+from earnest.domain.party import SYSTEM
 from earnest.domain.pricing import FeeRule, Line, LineType, Payee, Payer, price
 from earnest.errors import InvalidField
 from earnest.ids import Ids
@@ -53,6 +56,7 @@ from earnest.ledger.accounts import (
 from earnest.ledger.movements import MOVEMENT_NAME, Transfer, expand, postings
 from earnest.ledger.proof import Proof, prove
 from earnest.store.db import Pool
+from reachable import Drawn, beginnings, pay
 
 NOW = datetime(2026, 5, 1, 9, tzinfo=UTC)
 ALICE, BOB, CONTRACT, SHOP, PROVIDER = 11, 22, 33, 1, 2
@@ -252,6 +256,20 @@ def test_it_writes_when_money_moved_beside_when_that_was_recorded() -> None:
     (moved,) = expand(change, Ids(count(1).__next__, *[count(1).__next__] * 3))
     assert (moved.occurred_at, moved.recorded_at) == (before, NOW)
     assert (moved.contract, moved.payment) == (None, None)
+
+
+def test_it_writes_whose_money_it_was() -> None:
+    new, _ = beginnings()
+    ids = Drawn().ids
+    funded = pay(new, SYSTEM, NOW, ids)
+    (moved,) = expand(funded, ids)
+    assert funded.payment is not None
+    assert (moved.contract, moved.payment) == (new.key, funded.payment.key)
+    chargeback = msgspec.structs.replace(disputed(), contract=33, payment=44)
+    taken = step_alone(chargeback, "chargeback.taken", NOW, ids)
+    taken = msgspec.structs.replace(taken, movements=(Parked("INR", 5, PROVIDER),))
+    (moved,) = expand(taken, ids)
+    assert (moved.contract, moved.payment) == (33, 44)
 
 
 PLAN = (

@@ -15,7 +15,7 @@ from earnest.domain.contract import Agreement, Contract, Money, Work, record
 from earnest.domain.movement import Refunded, Released
 from earnest.domain.party import SYSTEM, Actor
 from earnest.domain.pricing import Line, LineType, Payee, Payer
-from earnest.domain.refusals import NotFunded, ReleaseNotRequested, WrongRole
+from earnest.domain.refusals import NotFunded, NothingHeld, ReleaseNotRequested, WrongRole
 from reachable import ALICE, ATTEMPTS, BOB, NOW, OLGA, SHOP, Drawn, beginnings
 
 THEN = NOW + timedelta(hours=1)
@@ -74,6 +74,14 @@ def test_a_new_contract_is_pending_unfunded_and_priced_by_the_plan() -> None:
     assert new.tranches == ("unfunded",)
     assert (new.version, new.commit_id, new.event_seq) == (0, 0, 0)
     assert new.created_at == new.updated_at == NOW
+
+
+def test_a_contract_has_a_tranche_for_each_that_its_terms_have() -> None:
+    new, _ = beginnings()
+    terms = msgspec.structs.replace(new.terms, tranches=new.terms.tranches * 3)
+    several = verbs.begin(SHOP, terms, number="CON1", buyer=1, seller=2, now=NOW, ids=Drawn().ids)
+    assert several.tranches == ("unfunded",) * 3
+    assert several.amount_minor == 3 * 1_200_000
 
 
 def test_the_first_event_says_what_was_agreed() -> None:
@@ -307,6 +315,14 @@ def test_a_refund_keeps_the_tier_and_the_reason_of_the_day_it_was_asked_for() ->
     assert what_is_told(change) == [
         ("contract.refunded", {"buyer": 6_480, "seller": 4_320, "work": "ongoing"})
     ]
+
+
+def test_there_is_no_refund_of_a_contract_that_ended_without_being_cancelled() -> None:
+    ended = msgspec.structs.replace(
+        contract_after(("fund", SYSTEM)), agreement=Agreement.TERMINATED
+    )
+    with pytest.raises(NothingHeld):
+        refund(ended, OLGA)
 
 
 def test_a_client_refunds_where_the_policy_lets_them() -> None:
