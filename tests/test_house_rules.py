@@ -33,7 +33,7 @@ LAYERS = {
 COMPOSITION = {
     "__main__", "app", "backup", "cli", "cli_backup", "cli_business", "database", "demo",
     "demo_cast", "demo_partner", "demo_receiver", "diagnosis", "doctor", "doctor_stripe",
-    "generated", "reconciling", "recording", "reports", "restoring",
+    "generated", "job_line", "reconciling", "recording", "reports", "restoring",
     "serving", "settings", "supervisor", "terminal", "verifying",
 }  # fmt: skip
 PROVIDERS_SEE = ("earnest.domain.money", "earnest.errors", "earnest.providers")

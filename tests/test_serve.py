@@ -1,5 +1,6 @@
 """`earnest serve`, as an operator meets it: started, stopped, killed, crashed."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -232,6 +233,39 @@ def test_it_refuses_a_number_that_would_mean_another(
     assert refused.returncode == 2
     assert f'Invalid value "{value}" for {option}' in refused.stdout + refused.stderr
     assert not data_dir.exists()
+
+
+def test_its_processes_wait_for_the_database_and_end_if_it_cannot_be_opened(
+    data_dir: Path,
+) -> None:
+    """They are spawned before it is opened, so that neither waits for the other."""
+    dsn = "postgresql://earnest_app:geheim@127.0.0.1:1/earnest"
+    refused = earnest("serve", "--data", data_dir, EARNEST_DATABASE_URL=dsn, PROBE=str(data_dir))
+    assert refused.returncode == 1
+    assert "does not lead to a database" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert probed(data_dir) == []
+    serve = Serve(data_dir, PROBE=str(data_dir))
+    time.sleep(0.5)
+    serve.process.kill()  # while they wait
+    serve.process.communicate(timeout=10)
+    deadline = time.monotonic() + 10
+    while left := [one for one in probed(data_dir) if "earnest.serving" in one]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+    again = Serve(data_dir)
+    again.ready()
+    assert again.stop() == 0
+
+
+def probed(data_dir: Path) -> list[str]:
+    """The command lines of all processes whose environment has this directory as PROBE."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("PROBE") == str(data_dir):
+                found.append(" ".join(process.cmdline()))
+    return found
 
 
 def test_it_says_in_one_line_what_keeps_it_from_starting(data_dir: Path) -> None:

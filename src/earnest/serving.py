@@ -14,18 +14,15 @@ import resource
 import signal
 import socket
 import threading
-from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import msgspec
 import uvicorn
 import uvloop
 from litestar import Litestar
 from litestar.datastructures import State
 
-from earnest import logs
+from earnest import job_line, logs
 from earnest.app import build_app, build_core
 from earnest.hooks.payments import EVENT_BYTES_MAX
 from earnest.outbound.sender import IDLE_LINES_MAX
@@ -50,27 +47,13 @@ OTHER_FILES_MAX = 512
 CONNECTIONS_OUT_MAX = ALL_IN_FLIGHT_MAX + IDLE_LINES_MAX
 
 
-class Job(msgspec.Struct, frozen=True):
-    """What one process shall do. `socket_fd` is the bound socket that API processes share.
-
-    `name` ("api 1") is its own as long as it runs; it counts into `metrics_dir` under it.
-    """
-
-    kind: Literal["api", "worker"]
-    settings: Settings
-    name: str
-    metrics_dir: Path
-    socket_fd: int = -1
-
-    def encoded(self) -> bytes:
-        """One line; only for the pipe to the process, for it holds every secret."""
-        return msgspec.json.encode(self, enc_hook=str) + b"\n"
-
-
 def main() -> None:
-    """Read the job and do it until SIGTERM."""
+    """Read the job, which may take until the database is there, and do it until SIGTERM."""
     with open(0, "rb", buffering=0, closefd=False) as stdin:
-        job = msgspec.json.decode(stdin.readline(), type=Job, dec_hook=_decode_path)
+        line = stdin.readline()
+    if not line:
+        return  # the supervisor has ended before there was anything to do
+    job = job_line.decode(line)
     threading.Thread(target=_die_with_supervisor, daemon=True).start()
     logs.start(job.settings.log_format, job.name)
     share(job.metrics_dir, job.name.replace(" ", "-"))
@@ -193,10 +176,6 @@ def _die_with_supervisor() -> None:
     while os.read(0, 4096):
         pass
     os._exit(ORPHANED)
-
-
-def _decode_path(kind: type, value: Any) -> Any:
-    return Path(value) if kind is Path else value
 
 
 if __name__ == "__main__":

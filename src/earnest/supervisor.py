@@ -27,7 +27,7 @@ import structlog
 from earnest import logs
 from earnest.database import Opened, opened
 from earnest.errors import EarnestError
-from earnest.serving import Job
+from earnest.job_line import Job
 from earnest.settings import Settings
 from earnest.store.db import DatabaseRefused
 
@@ -78,12 +78,14 @@ def serve(
         _metrics_dir() as metrics_dir,
         contextlib.suppress(Stop),
         signals.installed(),
+        _spawned(_children(settings, listener, workers, metrics_dir)) as children,
         opened(settings, _report) as database,
     ):
-        children = _children(database.settings, listener, workers, metrics_dir)
+        # The processes never learn the owner's URL: they have no business with it.
+        theirs = msgspec.structs.replace(database.settings, migrate_database_url="")
         try:
             for child in children:
-                child.start()
+                child.start(theirs)
             _await_ready(url, database.settings, children)
             _warn_of_strangers(settings, listener)
             print(f"Earnest is ready on {url}", flush=True)
@@ -119,7 +121,8 @@ def _watch(database: Opened, children: list["Child"]) -> None:
 
 
 class Child:
-    """One process, through all its lives."""
+    """One process, through all its lives. Spawned, it imports what it needs and waits for its job;
+    so the first one does that while the database is being opened."""
 
     def __init__(self, job: Job) -> None:
         self.name = job.name
@@ -129,7 +132,7 @@ class Child:
         self._start_again_at = 0.0
         self._backoff_seconds = 0.0
 
-    def start(self) -> None:
+    def spawn(self) -> None:
         """In a session of its own, so that Ctrl-C reaches the supervisor only."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "earnest.serving"],
@@ -139,6 +142,14 @@ class Child:
             start_new_session=True,
         )
         self._started_at = time.monotonic()
+
+    def start(self, settings: Settings) -> None:
+        """From now on it has its job, with `settings`."""
+        self._job = msgspec.structs.replace(self._job, settings=settings)
+        self._tell()
+
+    def _tell(self) -> None:
+        assert self._process is not None
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is dead already: see restart_if_dead
             self._process.stdin.write(self._job.encoded())
@@ -162,7 +173,8 @@ class Child:
             self._start_again_at = now + self._backoff_seconds
             self._backoff_seconds = min(BACKOFF_SECONDS_MAX, self._backoff_seconds * 2 or 0.5)
         if now >= self._start_again_at:
-            self.start()
+            self.spawn()
+            self._tell()
 
     def terminate(self) -> None:
         if self._process is not None and self.is_running():
@@ -191,11 +203,19 @@ class Child:
 def _children(
     settings: Settings, listener: socket.socket, workers: int, metrics_dir: Path
 ) -> list[Child]:
-    """The processes never learn the owner's URL: they have no business with it."""
-    settings = msgspec.structs.replace(settings, migrate_database_url="")
     api = Job("api", settings, "", metrics_dir, socket_fd=listener.fileno())
     jobs = [msgspec.structs.replace(api, name=f"api {number + 1}") for number in range(workers)]
     return [Child(job) for job in (*jobs, Job("worker", settings, "worker", metrics_dir))]
+
+
+@contextlib.contextmanager
+def _spawned(children: list[Child]) -> Iterator[list[Child]]:
+    try:
+        for child in children:
+            child.spawn()
+        yield children
+    finally:
+        _end(children, DRAIN_SECONDS_MAX)
 
 
 @contextlib.contextmanager
