@@ -200,6 +200,14 @@ def test_a_line_is_booked_once_and_one_of_nothing_never() -> None:
     assert set(told(change)) == {"chargeback.looked_up", "chargeback.given_back"}
 
 
+@pytest.mark.parametrize(
+    ("amount_minor", "type_"), [(1, "chargeback.given_back"), (-1, "chargeback.taken")]
+)
+def test_the_smallest_unit_is_told_too(amount_minor: int, type_: str) -> None:
+    change = learn("open", about("released"), Taken("txn_1", amount_minor))
+    assert set(told(change)) == {"chargeback.looked_up", type_}
+
+
 # -- while it is undecided -------------------------------------------------------------------------
 
 
