@@ -53,8 +53,10 @@ bench: setup ## measure against pgbench and peers: make bench QUICK=1 takes thre
 	@sh .ci/peers
 	QUICK=$(QUICK) $(PY) -m bench
 
-nightly: setup ## the tests with ten times the random runs
+nightly: setup ## the tests with ten times the random runs, and 200 kills under load
+	@rm -f build/kill-campaign.json
 	EARNEST_TEST_PROFILE=nightly $(PYTEST) --timeout 3600 $(TESTS)
+	@test ! -f build/kill-campaign.json || cat build/kill-campaign.json
 
 docs: setup ## regenerate what is generated: schema.sql, docs, the API's examples
 	$(PY) -m earnest docs
