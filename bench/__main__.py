@@ -35,6 +35,7 @@ from bench.partners import Partners
 from bench.peers import Peers
 from bench.publish import publish
 from bench.reads import Reads
+from bench.servers import Servers
 from bench.startup import Startup
 from bench.verified import Verified
 from bench.webhooks import Webhooks
@@ -76,6 +77,7 @@ def whole(pool: Pool, server: Embedded, sizes: tuple[int, ...], events: int) -> 
         Webhooks(pool, server, rounds=5, count=1_600),
         Events(pool, server, rounds=15, count=960),
         Peers(pool, server, rounds=5, count=1_280),
+        Servers(pool, server, rounds=5, count=1_280),
         Overload(pool, server, rounds=3, seconds=3.0),
         Growth(sizes, rounds=7, count=1_920),
         Startup(rounds=3),

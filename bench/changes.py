@@ -173,11 +173,16 @@ async def release_requests(
     async with pool.connection() as conn:
         ids = [row[0] for row in await conn.fetch(PUBLIC_IDS, contracts)]
     random.shuffle(ids)
+    return release_each(port, token, ids)
+
+
+def release_each(port: int, token: str, public_ids: Sequence[str]) -> list[bytes]:
+    """A request for each, with an idempotency key."""
     head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n"
     path = "/api/admin/escrow/release-fund"
     return [
         f"PUT {path}/{one} HTTP/1.1\r\n{head}Idempotency-Key: release-{one}\r\n\r\n".encode()
-        for one in ids
+        for one in public_ids
     ]
 
 

@@ -15,10 +15,11 @@ import msgspec
 
 from bench import load, peer
 from bench.books import BooksAreWrong
+from bench.changes import release_each
+from bench.reads import CONNECTIONS
 from earnest.store.embedded import Embedded
 
 MODULE = "bench.reference"
-CONNECTIONS = 64
 POOLS = (8, 16, 32)
 TRIALS = 2
 READY_SECONDS_MAX = 60
@@ -140,7 +141,7 @@ class Reference:
         """Release `count` contracts; how many per second."""
         chosen = [f"{next(self._contracts):024x}" for _ in range(count)]
         random.shuffle(chosen)
-        requests = release_requests(self.port, self.tokens.admin, chosen)
+        requests = release_each(self.port, self.tokens.admin, chosen)
         answered = await load.send(self.port, requests, connections=CONNECTIONS)
         self.released += count
         return answered.per_second
@@ -174,16 +175,6 @@ class Reference:
             port: int = probe.getsockname()[1]
         command = peer.python(MODULE, "serve", port, pool)
         return port, subprocess.Popen(command, env=self._environment)
-
-
-def release_requests(port: int, token: str, contracts: Sequence[str]) -> list[bytes]:
-    """One for each, with an idempotency key, as both services take them."""
-    head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n"
-    path = "/api/admin/escrow/release-fund"
-    return [
-        f"PUT {path}/{one} HTTP/1.1\r\n{head}Idempotency-Key: release-{one}\r\n\r\n".encode()
-        for one in contracts
-    ]
 
 
 async def _answering(port: int) -> None:

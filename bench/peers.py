@@ -8,16 +8,16 @@ be right after every round.
 """
 
 import asyncio
-import random
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from bench import books, door, load, peer, seeding
+from bench.changes import add_admin, release_requests
 from bench.neighbours import Clock, quiet
-from bench.peer_fastapi import POOLS, TRIALS, Reference, release_requests
+from bench.peer_fastapi import POOLS, TRIALS, Reference
 from bench.peer_hordak import Hordak
-from bench.reads import CONNECTIONS, PARTY, ready, serve, token_of
+from bench.reads import CONNECTIONS, ready, serve, token_of
 from bench.report import Figure
 from earnest.domain.party import Role
 from earnest.ids import PublicId
@@ -40,11 +40,6 @@ HORDAK = "transfers by django-hordak"
 BUDGETS = {"release_to_fastapi": (8.0, 15.0), "transfers_to_hordak": (15.0, 25.0)}
 """Must and goal."""
 
-PUBLIC_IDS = "SELECT public_id FROM contract WHERE id = ANY($1::bigint[]) ORDER BY id"
-ADD_ADMIN = """
-INSERT INTO login (party_id, role, email_canonical, password_hash)
-VALUES ($1, 'admin', 'admin of peers', '')
-"""
 RELEASED = """
 SELECT count(*) FROM contract WHERE id = ANY($1::bigint[]) AND tranches = '{released}'
 """
@@ -106,7 +101,7 @@ class Peers:
         return max(CONTRACTS_MIN, tried + self._fastapi_count * self._rounds)
 
     async def _seed(self) -> PublicId:
-        admin, buyer, *sellers = await seeding.add_parties(self._pool, self._keys, SELLERS + 2)
+        buyer, *sellers = await seeding.add_parties(self._pool, self._keys, SELLERS + 1)
         await seeding.add_logins(self._pool, buyer, sellers)
         count = self._count * (self._rounds + 1)
         jobs = await seeding.add_jobs(self._pool, self._keys, count, client=buyer)
@@ -116,11 +111,9 @@ class Peers:
         self._by_door = await seeding.add_contracts(
             self._door, self._keys, count, buyer=buyer, sellers=sellers
         )
-        async with self._pool.connection() as conn:
-            await conn.execute(ADD_ADMIN, admin)
-            public_id = PublicId(await conn.fetchval(PARTY, admin))
+        admin = await add_admin(self._pool, self._keys)
         await books.vacuum(self._server.owner_dsn)
-        return public_id
+        return admin
 
     async def _measure(
         self, reference: Reference, hordak: Hordak, port: int, pid: int, token: str
@@ -146,10 +139,7 @@ class Peers:
     async def _release(self, port: int, token: str) -> float:
         """Over HTTP; releases per second."""
         taken = self._take(self._over_http)
-        async with self._pool.connection() as conn:
-            ids = [row[0] for row in await conn.fetch(PUBLIC_IDS, taken)]
-        random.shuffle(ids)
-        requests = release_requests(port, token, ids)
+        requests = await release_requests(self._pool, port, token, taken)
         answered = await load.send(port, requests, connections=CONNECTIONS)
         await self._check(taken)
         return answered.per_second

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 class Figure(msgspec.Struct, frozen=True):
     """A ratio, measured once per round; higher is better, unless it is a cost. `must` and `goal`
-    are budgets. Without rounds, `why_not` says why it could not be measured."""
+    are budgets, 0 is none. Without rounds, `why_not` says why it could not be measured."""
 
     name: str
     rounds: Sequence[float]
@@ -37,6 +37,8 @@ class Figure(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
+        if not self.must:
+            return "reported"
         if self.missed:
             return "MISSED"
         if not self._meets(self.value, self.must):
