@@ -15,7 +15,6 @@ from earnest.domain.hiring import (
     FreelancerNotFound,
     Hire,
     HireYourself,
-    Job,
     JobNotOpen,
     NotApplied,
     NotParked,
@@ -31,6 +30,7 @@ from earnest.domain.refusals import AlreadyFunded, ChargedBackNow, WrongRole
 from earnest.domain.verbs import created_body
 from earnest.errors import EarnestError, InvalidField
 from earnest.ids import PublicId
+from hired import LOGO, PROVIDER, hire, payment
 from reachable import (
     ALICE,
     AMOUNT_MINOR,
@@ -46,15 +46,6 @@ from reachable import (
 )
 
 THEN = NOW + timedelta(hours=1)
-PROVIDER = 3
-BOBS_ID = PublicId("b" * 24)
-LOGO = Job(7, PublicId("7" * 24), ALICE.key, "Logo", "A logo.", AMOUNT_MINOR, "INR", "Open")
-
-
-def hire(**changes: Any) -> Hire:
-    """Alice's job, for which Bob has applied; nothing else is there."""
-    plain = Hire(LOGO, BOB.key, BOBS_ID, applied=True, contract=None, payment=None)
-    return msgspec.structs.replace(plain, **changes)
 
 
 def created() -> Contract:
@@ -65,27 +56,6 @@ def created() -> Contract:
 def paid_first() -> Contract:
     """One that her payment made, and that she has not asked for yet."""
     return list(beginnings())[1]
-
-
-def payment(state: PaymentState = PaymentState.OPEN, **changes: Any) -> Payment:
-    plain = Payment(
-        key=99,
-        public_id=PublicId("9" * 24),
-        business=SHOP.key,
-        job=LOGO.key,
-        buyer=ALICE.key,
-        seller=BOB.key,
-        provider_account=PROVIDER,
-        amount_minor=AMOUNT_MINOR,
-        currency="INR",
-        metadata={},
-        created_at=NOW,
-        version=2,
-        commit_id=1,
-        updated_at=NOW,
-        state=state,
-    )
-    return msgspec.structs.replace(plain, **changes)
 
 
 def create(situation: Hire, actor: Actor = ALICE, amount_minor: int = AMOUNT_MINOR) -> Change:

@@ -14,8 +14,8 @@ from earnest.domain.contract import Agreement, Dispute, Money, Work
 from earnest.domain.history import Finding
 from earnest.domain.party import SYSTEM, Actor
 from earnest.domain.payment import PaymentState
+from hired import hire, payment
 from reachable import ALICE, ATTEMPTS, BOB, NOW, OLGA, SHOP, Drawn, pay
-from test_hiring import hire, payment
 
 Steps = tuple[tuple[str, Actor], ...]
 CREATED: Steps = ()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earnest.domain.business import Settings
+from earnest.domain.business import CancellationTier, Settings, partner_settings
 from earnest.domain.contract import Terms, Work, cancellation_shares
 from earnest.domain.money import CURRENCIES, parse_major, to_major
 from earnest.domain.pricing import (
@@ -251,6 +251,57 @@ def test_a_partners_plan_is_two_fees_within_their_caps_and_a_tax_on_each() -> No
             of=LineType.PLATFORM_FEE,
         ),
     )
+
+
+def test_a_new_partner_begins_with_the_fees_of_the_spec_and_refunds_to_the_source() -> None:
+    settings = partner_settings(CURRENCIES["SAR"])
+    assert settings.fee_plan == partner_plan(Fee(250), Fee(1_000), 1_500)
+    assert settings == Settings(
+        fee_plan=settings.fee_plan,
+        cancellation_policy=tuple(
+            CancellationTier(work, 0) for work in ("not_started", "started", "ongoing", "delivered")
+        ),
+        refund_approval="automatic",
+        refund_to="source",
+        retention_bps=500,
+        payout_schedule="daily",
+        amount_minor_max=99_999_999,
+    )
+    assert partner_settings(CURRENCIES["JPY"]).amount_minor_max == 999_999
+    assert partner_settings(CURRENCIES["KWD"]).amount_minor_max == 999_999_999
+
+
+def test_the_marketplace_begins_with_the_decisions_of_its_spec() -> None:
+    assert msgspec.json.decode(msgspec.json.encode(Settings())) == {
+        "fee_plan": [
+            {
+                "line": "externalPlatformFee",
+                "rate_bps": 1_000,
+                "payer": "seller",
+                "payee": "platform_fee_income",
+                "of": "contractAmount",
+                "minor_min": 0,
+                "minor_max": None,
+            }
+        ],
+        "cancellation_policy": [
+            {"work": "not_started", "seller_bps": 0},
+            {"work": "started", "seller_bps": 1_500},
+            {"work": "ongoing", "seller_bps": 4_000},
+            {"work": "delivered", "seller_bps": 4_000},
+        ],
+        "refund_approval": "admin",
+        "require_funding_before_start": False,
+        "release_without_request_days": 14,
+        "amount_minor_max": 99_999_999,
+        "refund_to": "wallet",
+        "retention_bps": 0,
+        "release_needs_approval": False,
+        "require_kyc": False,
+        "payout_minimum_minor": 100,
+        "payout_schedule": "manual",
+        "callback_hosts": [],
+    }
 
 
 # -- cancelled: D7, invariant 7 -------------------------------------------------------------------
