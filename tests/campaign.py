@@ -50,7 +50,8 @@ REPEATED_AT_THE_END = 300
 
 OWED = """
 SELECT (SELECT count(*) FROM sandbox.outbox WHERE delivered_at IS NULL)
-    + (SELECT count(*) FROM refund WHERE state NOT IN ('done', 'declined'))
+    + (SELECT count(*) FROM refund WHERE state <> 'done')
+    + (SELECT count(*) FROM payout WHERE state <> 'done')
 """
 
 
@@ -265,7 +266,7 @@ class Campaign:
             report.violation = (verified.stdout + verified.stderr)[:2_000]
 
     async def _settle(self) -> None:
-        """Until the provider has told everything and the worker has given back what is due."""
+        """Until the provider has told everything, and refunds and payouts have arrived."""
         deadline = time.monotonic() + SETTLED_SECONDS_MAX
         while (owed := await self._owed()) > 0:
             if time.monotonic() > deadline:

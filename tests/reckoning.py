@@ -26,20 +26,23 @@ HAPPENED = {
     "release": ("contract.released",),
     "cancel": ("contract.cancelled",),
     "refund": ("contract.refunded",),
-    "withdraw": ("payout",),
+    "withdraw": ("payout", "transfer at the provider", "payout at the provider"),
     "offer": ("contract.created",),
     "accept": ("contract.approved",),
     "deliver": ("contract.delivered",),
     "release a part": ("contract.released",),
-    "give back": ("refund.full-initiated", "refund.full-succeeded", "contract.refunded"),
+    "give back": (
+        "refund.full-initiated", "refund.full-succeeded", "contract.refunded",
+        "refund at the provider",
+    ),
     "call off": (
         "contract.cancelled", "refund.full-initiated", "refund.full-succeeded",
-        "contract.refunded",
+        "contract.refunded", "refund at the provider",
     ),
     "reject": ("contract.rejected",),
-    "pay out": ("payout",),
+    "pay out": ("payout", "transfer at the provider", "payout at the provider"),
 }  # fmt: skip
-"""What each verb leaves behind, exactly once; a partner's refunds when the worker has made them."""
+"""What each verb leaves behind, exactly once; refunds and payouts when the worker has made them."""
 
 # One row for each: of what, what, how often.
 EVENTS = """
@@ -55,6 +58,16 @@ FROM application AS a INNER JOIN job AS j ON j.id = a.job_id
 GROUP BY 1
 UNION ALL
 SELECT public_id, 'payout', 1 FROM payout
+UNION ALL
+SELECT reference, 'transfer at the provider', count(*) FROM sandbox.transfer GROUP BY 1
+UNION ALL
+SELECT reference, 'payout at the provider', count(*) FROM sandbox.payout GROUP BY 1
+UNION ALL
+SELECT c.number, 'refund at the provider', count(*)
+FROM sandbox.refund AS r
+INNER JOIN payment AS p ON p.provider_payment_id = r.payment_id
+INNER JOIN contract AS c ON c.id = p.contract_id
+GROUP BY 1
 """
 # An account's kind is its first bits, its owner the last (docs/decisions/0002).
 MONEY = """
