@@ -300,3 +300,8 @@ def test_otherwise_a_partners_contract_stays_as_it_is(kind: str, changes: dict[s
     change = take(event(CaptureKind(kind)), partners(**changes))
     assert change.contract is None
     assert payment_of(change).state == kind
+
+
+def test_a_payment_whose_contract_is_not_known_is_told_alone() -> None:
+    around = msgspec.structs.replace(partners(), bound=None)
+    assert payment_of(take(event(CaptureKind.FAILED), around)).state == "failed"
