@@ -43,7 +43,7 @@ TRADERS = 12
 QUIET_SECONDS = (0.3, 1.5)
 """How long after the last recovery the next kill comes."""
 HURRIED = 0.2
-"""How often it comes earlier, within a second, while what was hit is still on its way back."""
+"""How often it does not wait for that: what was hit is then still on its way back."""
 SETTLED_SECONDS_MAX = 90
 REPEATED_AFTER_EACH = 10
 REPEATED_AT_THE_END = 300
