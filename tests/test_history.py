@@ -7,23 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from chronicle import Story
-from earnest.domain import hiring, verbs
+from chronicle import CANCELLED, CREATED, DONE, ONGOING, PAID, RELEASED, Steps, Story, story
+from earnest.domain import hiring
 from earnest.domain.audit import canonical
 from earnest.domain.contract import Agreement, Dispute, Money, Work
 from earnest.domain.history import Finding
-from earnest.domain.party import SYSTEM, Actor
+from earnest.domain.party import SYSTEM
 from earnest.domain.payment import PaymentState
 from hired import hire, payment
-from reachable import ALICE, ATTEMPTS, BOB, NOW, OLGA, SHOP, Drawn, pay
+from reachable import ALICE, BOB, NOW, OLGA, SHOP, Drawn
 
-Steps = tuple[tuple[str, Actor], ...]
-CREATED: Steps = ()
-PAID: Steps = (("fund", SYSTEM),)
-ONGOING: Steps = (*PAID, ("approve", BOB), ("work on", BOB))
-DONE: Steps = (*ONGOING, ("complete", BOB))
-RELEASED: Steps = (*DONE, ("request release", ALICE), ("approve release", OLGA))
-CANCELLED: Steps = (*PAID, ("approve", BOB), ("cancel", BOB))
 STORIES: dict[str, Steps] = {
     "created": CREATED,
     "paid": PAID,
@@ -37,35 +30,6 @@ STORIES: dict[str, Steps] = {
     "refunded on request": (*CANCELLED, ("request refund", ALICE), ("approve refund", OLGA)),
     "refunded while live": (*ONGOING, ("approve refund", OLGA)),
 }
-
-
-def story(*steps: tuple[str, Actor], paid_first: bool = False) -> Story:
-    """Alice hires Bob; these steps follow, twenty days apart."""
-    drawn = Drawn()
-    if paid_first:
-        contract = verbs.new_contract(
-            SHOP,
-            buyer=ALICE.key,
-            seller=BOB.key,
-            job=7,
-            title="Logo",
-            amount_minor=1_200_000,
-            now=NOW,
-            ids=drawn.ids,
-            unclaimed=True,
-        )
-        change = pay(contract, SYSTEM, NOW, drawn.ids)
-    else:
-        change = hiring.create_contract(hire(), SHOP, ALICE, NOW, drawn.ids, 1_200_000)
-    assert change.contract is not None
-    contract, events, now = change.contract, list(change.events), NOW
-    for verb, actor in steps:
-        now += timedelta(days=20)
-        change = ATTEMPTS[verb](contract, actor, now, drawn.ids)
-        assert change.contract is not None
-        contract = change.contract
-        events += change.events
-    return Story(contract, events)
 
 
 # -- what is true ---------------------------------------------------------------------------------

@@ -179,6 +179,18 @@ def test_lines_are_those_of_the_plan_while_the_plan_is_known() -> None:
     assert cheaper.check(priced_by=None) == []
 
 
+def test_several_tranches_are_listed_one_after_the_other() -> None:
+    new = books()
+    (priced,) = new.contract.terms.tranches
+    small = msgspec.structs.replace(priced, base_minor=5, lines=priced.lines * 2)
+    terms = msgspec.structs.replace(new.contract.terms, tranches=(priced, small))
+    two = new.changed(terms=terms, tranches=(Money.UNFUNDED,) * 2)
+    assert only(two.check()) == (8, "1200000 in 2 tranches", "bases of 1200000, 5")
+    two = two.changed(amount_minor=1_200_005)
+    line = "externalPlatformFee 120000 by seller"
+    assert only(two.check())[2] == f"{line}; {line}, {line}"
+
+
 def test_tiers_and_retention_are_those_of_the_business() -> None:
     new = books()
     policy = new.contract.terms.cancellation_policy[:2]
@@ -337,6 +349,22 @@ def test_any_other_covering_is_named() -> None:
     ):
         named = wrong.check(covering=frozenset({0}))
         assert named[-1] == Finding(15, None, expected, found)
+
+
+@pytest.mark.parametrize(
+    ("more", "account"),
+    [
+        ({"covering": frozenset({0})}, "1200000 to chargeback_loss:INR:1"),
+        ({"parts": {0: (RefundKind.PARTIAL, PARTIAL)}}, "200000 to refunds_in_transit:INR:1"),
+    ],
+)
+def test_what_never_came_in_is_missed_at_the_first_account(
+    more: dict[str, Any], account: str
+) -> None:
+    nothing = books().changed(tranches=(Money.REFUNDED,))
+    missed = nothing.check(**more)
+    assert missed[0].invariant == 12
+    assert account in missed[-1].expected
 
 
 def test_it_covers_where_the_money_had_come_in() -> None:

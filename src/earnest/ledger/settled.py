@@ -182,14 +182,14 @@ def _check_refund(
         return
     if part != part_of(contract, kind, index, part.buyer_minor):
         yield Finding(8, None, f"the parts of a {kind} refund", f"{part}")
-    source = unpack(came[0].debit).owner if came else 0
+    source = unpack(came[0].debit).owner if came else 1
     wanted = postings(
         RefundedToSource(
             business=contract.business,
             contract=contract.key,
             tranche=index,
             currency=contract.currency,
-            provider_account=source or 1,
+            provider_account=source,
             buyer_minor=part.buyer_minor,
             seller=contract.seller,
             seller_minor=part.seller_minor,
