@@ -14,7 +14,7 @@ import msgspec
 import uvicorn
 
 from earnest.actions.accounts import create_admin
-from earnest.app import build_app, sandbox_webhook_secret
+from earnest.app import build_app, build_faces, sandbox_webhook_secret
 from earnest.domain.rules import RULES
 from earnest.ledger.reference import HEAD as MOVEMENTS_HEAD
 from earnest.ledger.reference import movements_reference
@@ -28,6 +28,12 @@ from earnest.store.limits import limits_reference
 from earnest.store.migrate import MIGRATIONS, dump_schema, migrate
 from earnest.web.openapi import EXAMPLES
 from earnest.web.operations import operations
+from earnest.web.reference import (
+    ENDPOINTS_HEAD,
+    ERRORS_HEAD,
+    endpoints_reference,
+    errors_reference,
+)
 
 CHECKOUT = Path(__file__).parent.parent.parent
 SCHEMA = MIGRATIONS / "schema.sql"
@@ -100,7 +106,10 @@ A milestone shows its own tranche in the same words.
 def texts() -> dict[Path, str]:
     """Every generated file but the schema, which takes a database."""
     docs = CHECKOUT / "docs"
+    api = operations(build_faces(Settings(secret_key=_NO_SECRET)).routes)
     return {
+        docs / "reference" / "endpoints.md": ENDPOINTS_HEAD + endpoints_reference(api),
+        docs / "reference" / "errors.md": ERRORS_HEAD + errors_reference(api),
         docs / "reference" / "settings.md": SETTINGS_HEAD + settings_reference(),
         docs / "reference" / "limits.md": LIMITS_HEAD + limits_reference() + PASSWORDS_TAIL,
         docs / "reference" / "movements.md": MOVEMENTS_HEAD + movements_reference(),
