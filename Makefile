@@ -21,7 +21,7 @@ PG15_TESTS := $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
 	migrations pool door grouping races rollup movements audit_chain verify verify_forgeries \
 	life)))
 
-.PHONY: help setup demo serve test lint check bench nightly docs pins
+.PHONY: help setup demo serve test lint check bench nightly bare docs pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ nightly: setup ## the tests with ten times the random runs, and 200 kills under 
 	@rm -f build/kill-campaign.json
 	EARNEST_TEST_PROFILE=nightly $(PYTEST) --timeout 3600 $(TESTS)
 	@test ! -f build/kill-campaign.json || cat build/kill-campaign.json
+
+bare: ## demo and test on a Debian with python3.11 and make only (as root, with debootstrap)
+	@sh .ci/bare
 
 docs: setup ## regenerate what is generated: schema.sql, docs, the API's examples
 	$(PY) -m earnest docs
