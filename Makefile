@@ -8,11 +8,14 @@ SHELL := /bin/sh
 
 PORT ?= 8000
 QUICK ?=
+MODULES ?=
+JOBS ?= 1
+AGAIN ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 TESTS ?= tests
 PYTEST := $(PY) -m pytest -n auto --dist worksteal
-SOURCES := src tests clients $(wildcard bench)
+SOURCES := src tests clients $(wildcard bench mutants)
 MIGRATIONS := $(wildcard src/earnest/migrations/[0-9]*.sql)
 
 # Debian's PostgreSQL, where this machine has it: what talks to the database runs on it, too.
@@ -21,7 +24,7 @@ PG15_TESTS := $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
 	migrations migration_locks migration_rules pool door grouping races rollup movements \
 	audit_chain verify verify_forgeries life)))
 
-.PHONY: help setup demo serve test lint check bench nightly bare docs pins
+.PHONY: help setup demo serve test lint check bench nightly mutants bare docs pins
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +60,9 @@ nightly: setup ## the tests with ten times the random runs, and 200 kills under 
 	@rm -f build/kill-campaign.json
 	EARNEST_TEST_PROFILE=nightly $(PYTEST) --timeout 3600 $(TESTS)
 	@test ! -f build/kill-campaign.json || cat build/kill-campaign.json
+
+mutants: setup ## mistakes that no test notices: make mutants MODULES=domain.money QUICK=1
+	$(PY) -m mutants -j $(JOBS) $(if $(QUICK),-q) $(if $(AGAIN),-s) $(MODULES)
 
 bare: ## demo and test on a Debian with python3.11 and make only (as root, with debootstrap)
 	@sh .ci/bare
