@@ -13,6 +13,7 @@ import gc
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import threading
 from collections import defaultdict
@@ -46,25 +47,32 @@ _FORK = get_context("fork")
 class Baseline(NamedTuple):
     """What the tests do when nothing is wrong: their seconds, and the functions that each calls.
 
-    `early`: the functions that run while modules are imported.
+    `early`: the functions that run while modules are imported; `mentions`: the test files that name
+    a module.
     """
 
     seconds: dict[str, float]
     calls: dict[str, set[Place]]
     early: set[Place]
+    mentions: dict[str, set[str]]
 
     def tests(self, module: Module, mutant: Mutant, after: float, until: float) -> list[str]:
         """Those that call the mutant's function, or for a module's own level any function of the
-        module; quickest first, of that row what lies between `after` and `until` seconds."""
+        module, or that stand in a file that imports from it; quickest first, of that row what lies
+        between `after` and `until` seconds."""
         place = (module.name, mutant.function)
         found = [
             (self.seconds[test], test)
             for test, places in self.calls.items()
-            if place in places or (mutant.line == 0 and module.name in {name for name, _ in places})
+            if place in places or (mutant.line == 0 and self._knows(test, places, module))
         ]
         found.sort()
         begins = accumulate((seconds for seconds, _ in found), initial=0.0)
         return [test for (_, test), at in zip(found, begins, strict=False) if after <= at < until]
+
+    def _knows(self, test: str, places: set[Place], module: Module) -> bool:
+        named = test.split("::", maxsplit=1)[0] in self.mentions.get(module.name, ())
+        return named or any(name == module.name for name, _ in places)
 
     def is_early(self, module: Module, mutant: Mutant) -> bool:
         """Whether it has to be there before anything is imported."""
@@ -171,8 +179,8 @@ class Field:
             process.join()
             seconds, calls = seconds | more[0], calls | more[1]
             known.write_bytes(msgspec.json.encode((_fingerprints(), seconds, calls)))
-        calls = {name: places for name, places in calls.items() if name in self.items and places}
-        return Baseline(seconds, calls, self._early)
+        passing = {name: places for name, places in calls.items() if name in self.items}
+        return Baseline(seconds, passing, self._early, _mentions())
 
     def _observe(self, order: list[str], answer: Connection) -> None:
         calls: dict[str, set[Place]] = {}
@@ -181,8 +189,9 @@ class Field:
             self.calls.on()
             passed = self._passes(name, after)
             self.calls.off()
-            calls[name] = self.calls.seen if passed else set()
-            if not passed:
+            if passed:
+                calls[name] = self.calls.seen
+            else:
                 print(f"fails without any mutant: {name}", flush=True)
         answer.send((dict(self._seconds), calls))
         answer.close()
@@ -240,6 +249,15 @@ def _fingerprints() -> dict[str, str]:
     return {"": hashlib.sha256(repr(functions).encode()).hexdigest()} | {
         f"tests/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in tests
     }
+
+
+def _mentions() -> dict[str, set[str]]:
+    """Module -> the test files that import from it."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in (ROOT / "tests").glob("test_*.py"):
+        for name in re.findall(r"^from earnest\.(\w+\.\w+) import", path.read_text(), re.MULTILINE):
+            found[name].add(f"tests/{path.name}")
+    return found
 
 
 _Known = tuple[dict[str, str], dict[str, float], dict[str, set[Place]]]
