@@ -226,11 +226,12 @@ class Embedded:
         next_report = time.monotonic() + 3
         while (pid := self._pid_of_server()) is not None:
             running = read_pid_file(self.pgdata)
-            if running is not None and running.status == "ready":
-                if (running.socket_dir / f".s.PGSQL.{PORT}").exists():
-                    return
+            is_ready = running is not None and running.status == "ready"
+            if is_ready and not (self._socket_dir() / f".s.PGSQL.{PORT}").exists():
                 self._report("the database has lost its socket, starting it again")
                 self._stop()
+            elif is_ready and self._takes_connections():
+                return
             elif time.monotonic() > deadline:
                 raise DatabaseRefused(
                     f"The database (process {pid}) is still not ready after {START_SECONDS_MAX} s."
@@ -310,6 +311,14 @@ class Embedded:
         if written is not None and works_in(written.pid, self.pgdata):
             return written.pid
         return None
+
+    def _takes_connections(self) -> bool:
+        """Its pid file says ready also while it recovers from the death of one of its processes."""
+        ask = ("--host", str(self._socket_dir()), "--port", str(PORT), "--timeout=3", "--quiet")
+        with contextlib.suppress(DatabaseRefused):
+            self._account.run("pg_isready", *ask)
+            return True
+        return False
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
