@@ -21,6 +21,7 @@ from earnest.domain.partner import (
     SellerNotVerified,
     Stage,
 )
+from earnest.domain.pricing import FeesExceedAmount, Line, LineType, Payee, Payer, PricedTranche
 from earnest.domain.refund import RefundKind
 from earnest.errors import InvalidField
 from till import BROKER, NOW, Till, a_business, member
@@ -323,3 +324,16 @@ def test_a_cancellation_keeps_the_tier_of_the_work_and_says_whether_money_was_he
     body = {"by": "seller", "work": "delivered", "held": True, "reason": "ill"}
     assert told(change)[0] == ("contract.cancelled", body)
     assert [type_ for type_, _ in told(change)] == ["contract.cancelled", "contract.refunded"]
+
+
+def test_a_partial_refund_leaves_the_seller_nothing_at_the_least() -> None:
+    till = paid(100)
+    fee = Line(LineType.PLATFORM_FEE, Payer.SELLER, Payee.PARTNER_PAYABLE, 10)
+    terms = msgspec.structs.replace(
+        till.contract.terms, tranches=(PricedTranche(100, (fee,)),), retention_bps=0
+    )
+    contract = msgspec.structs.replace(till.contract, terms=terms)
+    part = returning.part_of(contract, RefundKind.PARTIAL, 0, 90)
+    assert (part.buyer_minor, part.seller_minor, part.lines[0]) == (90, 0, fee)
+    with pytest.raises(FeesExceedAmount):
+        returning.part_of(contract, RefundKind.PARTIAL, 0, 91)
