@@ -119,6 +119,17 @@ def test_it_knows_each_currency_once_by_both_its_names() -> None:
         assert str(refused.value) == "currency must be an ISO 4217 code such as INR or SAR"
 
 
+def test_it_knows_which_currencies_do_not_have_two_decimals() -> None:
+    """Those of ISO 4217, one by one: a wrong one is wrong by a factor of ten at least."""
+    others = {code: of.exponent for code, of in CURRENCIES.items() if of.exponent != 2}
+    none = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split()
+    assert others == (
+        dict.fromkeys(none, 0)
+        | dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3)
+        | {"CLF": 4, "UYW": 4}
+    )
+
+
 # -- shares ---------------------------------------------------------------------------------------
 
 
