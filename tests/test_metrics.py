@@ -268,7 +268,7 @@ def test_any_process_tells_of_all_and_none_is_forgotten_when_it_dies(data_dir: P
 
     serve = Serve(data_dir, "--workers", "3")
     url = serve.ready()
-    (shared,) = Path("/dev/shm").glob(f"earnest-metrics-{serve.process.pid}-*")
+    (shared,) = Path("/dev/shm").glob(f"earnest-metrics-*-{serve.process.pid}-*")
     for _ in range(60):
         assert httpx.get(f"{url}/healthz").status_code == 200
     told = [Scrape(httpx.get(f"{url}/metrics")) for _ in range(10)]
@@ -315,8 +315,21 @@ def test_it_clears_away_what_a_killed_server_left(data_dir: Path) -> None:
     first.ready()
     first.process.kill()
     first.process.communicate()
-    (left,) = Path("/dev/shm").glob(f"earnest-metrics-{first.process.pid}-*")
+    (left,) = Path("/dev/shm").glob(f"earnest-metrics-*-{first.process.pid}-*")
     second = Serve(data_dir)
     second.ready()
     assert not left.exists()
     assert second.stop() == 0
+
+
+def test_it_leaves_what_a_server_of_another_container_counts(data_dir: Path) -> None:
+    """Whose processes it cannot see, and so cannot know to be gone."""
+    elsewhere = Path("/dev/shm/earnest-metrics-1-999999999-of-another-container")
+    elsewhere.mkdir()
+    try:
+        serve = Serve(data_dir)
+        serve.ready()
+        assert elsewhere.exists()
+        assert serve.stop() == 0
+    finally:
+        elsewhere.rmdir()

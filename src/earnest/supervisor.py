@@ -226,12 +226,14 @@ def _metrics_dir() -> Iterator[Path]:
     """
     shared = Path("/dev/shm")  # noqa: S108  a directory of our own is made in it
     parent = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
-    for left in parent.glob("earnest-metrics-*"):
+    # Containers may share this directory and not know each other's processes.
+    family = f"earnest-metrics-{Path('/proc/self/ns/pid').stat().st_ino}-"
+    for left in parent.glob(f"{family}*"):
         # One that was killed could not tidy up.
-        pid = left.name.split("-")[2]
-        if not (pid.isdigit() and Path("/proc", pid).exists()):
+        pid = left.name.removeprefix(family).partition("-")[0]
+        if not Path("/proc", pid).exists():
             shutil.rmtree(left, ignore_errors=True)
-    prefix = f"earnest-metrics-{os.getpid()}-"
+    prefix = f"{family}{os.getpid()}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as made:
         yield Path(made)
 
