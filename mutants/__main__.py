@@ -100,6 +100,8 @@ def _try(
         raise SystemExit("mutants: the tests could not be run; their reason is above") from None
     finally:
         results.write(RESULTS)
+        with contextlib.suppress(OSError):
+            ours.send("done")
         ours.close()
         field.join()
 
@@ -112,7 +114,7 @@ def _files(*, quick: bool) -> list[str]:
 def _plant_in_the_living(
     answer: Connection, planned: list[Planned], jobs: int, quick: bool
 ) -> None:
-    """In a fork. It ends when nobody listens any more."""
+    """In a fork. It ends when it is told that the others are done."""
 
     def work(field: Field) -> None:
         with contextlib.nullcontext() if quick else _postgres():
@@ -121,7 +123,7 @@ def _plant_in_the_living(
             for found in _rounds(living, baseline, lambda *one: partial(field.attempt, *one), jobs):
                 answer.send(found)
             answer.send(baseline)
-            answer.poll(None)
+            answer.recv()  # the others are done, too
 
     early = Calls()
     early.on()
