@@ -171,6 +171,28 @@ def test_it_begins_again_after_a_first_start_that_was_interrupted(data_dir: Path
     held.release()
 
 
+@pytest.mark.parametrize("after_seconds", [0.0, 0.1, 0.3])
+def test_it_begins_again_while_what_the_killed_one_had_begun_still_runs(
+    data_dir: Path, after_seconds: float
+) -> None:
+    """Its initdb outlives it, writes on, and clears up when it fails."""
+    first = subprocess.Popen([sys.executable, "-c", USER, data_dir], stdin=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while not list(data_dir.glob("postgres.new*/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(after_seconds)
+    first.kill()
+    first.communicate()
+    held = Embedded.start(data_dir)
+    assert query(held.app_dsn, "SELECT 1") == 1
+    held.release()
+    again = Embedded.start(data_dir)
+    assert query(again.app_dsn, "SELECT 1") == 1
+    assert list(data_dir.glob("postgres.new*")) == []
+    again.release()
+
+
 @pytest.mark.parametrize("name", ["with a blank", "it's, 100% #1", "long/" + "x" * 120])
 def test_it_lives_under_any_path(data_dir: Path, name: str) -> None:
     held = Embedded.start(data_dir / name)

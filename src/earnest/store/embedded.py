@@ -21,6 +21,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ from earnest.store.server_account import ServerAccount
 from earnest.store.server_processes import all_in, read_pid_file, wait_until, works_in
 
 START_SECONDS_MAX = 120
+UNFINISHED = "postgres.new"
 PORT = 5432  # only names the socket: nothing listens on TCP
 
 INITDB: tuple[str, ...] = (
@@ -177,10 +179,7 @@ class Embedded:
     def _create(self) -> None:
         """A complete new cluster in `pgdata`, which appears by one rename or not at all."""
         self._report("creating the database (once, some seconds)")
-        fresh = self.pgdata.with_name("postgres.new")
-        if fresh.exists():
-            shutil.rmtree(fresh)
-        fresh.mkdir()
+        fresh = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}-", dir=self.data_dir))
         self._account.own(fresh)
         self._account.run("initdb", "--pgdata", fresh, *INITDB)
         self._account.write(fresh / "pg_hba.conf", "local all all scram-sha-256\n")
@@ -219,6 +218,10 @@ class Embedded:
 
     def _ensure_running(self) -> None:
         """Under the guard: a server that accepts connections, adopted or started."""
+        for left in self.data_dir.glob(f"{UNFINISHED}*"):
+            # Whoever made it was killed. Its initdb may still be at work there and dies of what it
+            # misses, clearing up as it does: so the next one has a directory of another name.
+            shutil.rmtree(left, ignore_errors=True)
         if not self.pgdata.exists():
             self._create()
         self._check_major()
