@@ -52,7 +52,7 @@ lint: setup ## format, lint, types, SQL
 
 check: lint test ## what CI runs: lint, then test
 
-bench: setup ## measure against pgbench and peers: make bench QUICK=1 takes three minutes
+bench: setup ## measure against pgbench and peers: make bench, QUICK=1 in two minutes, FULL=1
 	@sh .ci/peers
 	QUICK=$(QUICK) $(PY) -m bench
 
