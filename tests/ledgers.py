@@ -45,7 +45,9 @@ def yesterday() -> date:
 
 
 def noon(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    """Or midnight, in the morning of that day: what is still to come is in nobody's books."""
+    at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    return at if at < datetime.now(UTC) else at - timedelta(hours=12)
 
 
 def line(
