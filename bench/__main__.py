@@ -78,8 +78,8 @@ def whole(pool: Pool, server: Embedded, sizes: tuple[int, ...], events: int) -> 
         Events(pool, server, rounds=15, count=960),
         Peers(pool, server, rounds=5, count=1_280),
         Servers(pool, server, rounds=5, count=1_280),
-        Overload(pool, server, rounds=3, seconds=3.0),
-        Growth(sizes, rounds=7, count=1_920),
+        Overload(pool, server, rounds=2, seconds=2.0),
+        Growth(sizes, rounds=7, count=1_200),
         Startup(rounds=3),
         Verified(events=events, rounds=3),
     ]
@@ -98,7 +98,10 @@ async def measure(
     delays_ms: dict[str, float] = {}
     try:
         for stage in stages_of(pool, server):
-            figures += await stage.run(say)
+            found = await stage.run(say)
+            for figure in found:
+                say(figure.row)
+            figures += found
             rates |= stage.rates
             others += stage.others
             if isinstance(stage, Webhooks):

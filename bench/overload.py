@@ -34,10 +34,10 @@ CALLERS = 6_000
 """Connections of the open loop: more than the server lets wait."""
 
 TICK_SECONDS = 0.005
-CONTRACTS = 60_000
-PEAK_COUNT = 3_000
+CONTRACTS = 80_000
+PEAK_COUNT = 2_000
 CALM_SHARE = 0.25
-CALM_SECONDS, CALM_SECONDS_MAX = 2.0, 20.0
+CALM_SECONDS, CALM_SECONDS_MAX = 1.0, 10.0
 WINDOW_SECONDS = 0.2
 NORMAL_TIMES = 3
 """It is normal again when nobody is refused, and the median of the answers of WINDOW_SECONDS is at
