@@ -98,7 +98,7 @@ class Changes:
             taken = self._take(contracts)
             requests = await release_requests(self._pool, port, token, taken)
             answered = await load.send(port, requests, connections=connections)
-            await self._check(taken)
+            await check_released(self._pool, taken)
             if name == FEW:
                 self._slowest[FEW].append(_p99(answered.latencies))
             return answered.per_second
@@ -134,12 +134,6 @@ class Changes:
         taken = contracts[: self._count]
         del contracts[: self._count]
         return taken
-
-    async def _check(self, contracts: Sequence[int]) -> None:
-        async with self._pool.connection() as conn:
-            released = await conn.fetchval(RELEASED, contracts)
-        if released != len(contracts):
-            raise books.BooksAreWrong(f"{len(contracts)} were answered, {released} are released")
 
     def _figures(self) -> list[Figure]:
         def ratio(name: str, of: str, to: str, must: float, goal: float) -> Figure:
@@ -184,6 +178,14 @@ def release_each(port: int, token: str, public_ids: Sequence[str]) -> list[bytes
         f"PUT {path}/{one} HTTP/1.1\r\n{head}Idempotency-Key: release-{one}\r\n\r\n".encode()
         for one in public_ids
     ]
+
+
+async def check_released(pool: Pool, contracts: Sequence[int]) -> None:
+    """Raises BooksAreWrong unless each of these, which were answered, is released."""
+    async with pool.connection() as conn:
+        released = await conn.fetchval(RELEASED, contracts)
+    if released != len(contracts):
+        raise books.BooksAreWrong(f"{len(contracts)} were answered, {released} are released")
 
 
 def _p99(latencies: Sequence[float]) -> float:

@@ -20,7 +20,7 @@ import msgspec
 from bench import books, load, seeding
 from bench.changes import add_admin, release_requests
 from bench.neighbours import Clock, quiet
-from bench.reads import CONNECTIONS, ready, serve, token_of
+from bench.reads import CONNECTIONS, VIEW_PATH, get, ready, serve, token_of
 from bench.report import Figure
 from earnest.domain.party import Role
 from earnest.ids import PublicId
@@ -67,9 +67,7 @@ class Town(msgspec.Struct):
         return (await load.send(self.port, requests, connections=CONNECTIONS)).per_second
 
     async def view(self, count: int) -> float:
-        return await self._read(
-            count, lambda one, _: f"/api/freelancer/contract/view-contract/{one}"
-        )
+        return await self._read(count, lambda one, _: VIEW_PATH + one)
 
     async def list_of_client(self, count: int) -> float:
         return await self._read(count // 4, lambda _, client: f"/api/client/get-contracts/{client}")
@@ -78,9 +76,8 @@ class Town(msgspec.Struct):
         async with self.pool.connection() as conn:
             rows = await conn.fetch(OWNED, random.sample(self.all, count))
         asked = [
-            f"GET {path(row[0], row[1])} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
-            f"Authorization: Bearer {token_of(PublicId(row[1]), Role.CLIENT)}\r\n\r\n".encode()
-            for row in rows
+            get(self.port, token_of(PublicId(client), Role.CLIENT), path(one, client))
+            for one, client in rows
         ]
         return (await load.send(self.port, asked, connections=CONNECTIONS)).per_second
 

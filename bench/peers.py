@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from bench import books, door, load, peer, seeding
-from bench.changes import add_admin, release_requests
+from bench.changes import add_admin, check_released, release_requests
 from bench.neighbours import Clock, quiet
 from bench.peer_fastapi import POOLS, TRIALS, Reference
 from bench.peer_hordak import Hordak
@@ -39,10 +39,6 @@ HORDAK = "transfers by django-hordak"
 
 BUDGETS = {"release_to_fastapi": (8.0, 15.0), "transfers_to_hordak": (15.0, 25.0)}
 """Must and goal."""
-
-RELEASED = """
-SELECT count(*) FROM contract WHERE id = ANY($1::bigint[]) AND tranches = '{released}'
-"""
 
 
 class Peers:
@@ -141,7 +137,7 @@ class Peers:
         taken = self._take(self._over_http)
         requests = await release_requests(self._pool, port, token, taken)
         answered = await load.send(port, requests, connections=CONNECTIONS)
-        await self._check(taken)
+        await check_released(self._pool, taken)
         return answered.per_second
 
     async def _transfer(self) -> float:
@@ -149,19 +145,13 @@ class Peers:
         taken = self._take(self._by_door)
         contracts = await seeding.read_contracts(self._pool, taken)
         measured = await door.release(self._door, self._keys, contracts, tasks=TASKS)
-        await self._check(taken)
+        await check_released(self._pool, taken)
         return TRANSFERS_OF_A_RELEASE * measured.per_second
 
     def _take(self, contracts: list[int]) -> list[int]:
         taken = contracts[: self._count]
         del contracts[: self._count]
         return taken
-
-    async def _check(self, contracts: list[int]) -> None:
-        async with self._pool.connection() as conn:
-            released = await conn.fetchval(RELEASED, contracts)
-        if released != len(contracts):
-            raise books.BooksAreWrong(f"{len(contracts)} were answered, {released} are released")
 
     def _ratio(self, name: str, of: str, to: str) -> Figure:
         rounds = [a / b for a, b in zip(self.rates[of], self.rates[to], strict=True)]

@@ -39,6 +39,7 @@ READY_SECONDS_MAX = 60
 PUBLIC_IDS = "SELECT public_id FROM contract WHERE id = ANY($1::bigint[])"
 PARTY = "SELECT public_id FROM party WHERE id = $1"
 
+VIEW_PATH = "/api/freelancer/contract/view-contract/"
 VIEW = "GET view-contract, 64 connections"
 SELECT = "pgbench, SELECT of the row"
 
@@ -90,9 +91,7 @@ class Reads:
 
     def _view(self, port: int, client: PublicId) -> Callable[[str], bytes]:
         token = token_of(client, Role.CLIENT)
-        head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n"
-        path = "/api/freelancer/contract/view-contract"
-        return lambda contract: f"GET {path}/{contract} HTTP/1.1\r\n{head}".encode()
+        return lambda contract: get(port, token, VIEW_PATH + contract)
 
     async def _measure(self, pgbench: Path, pid: int, view: Callable[[str], bytes]) -> None:
         async with self._pool.connection() as conn:
@@ -117,6 +116,12 @@ class Reads:
             for name in (VIEW, SELECT) if number % 2 == 0 else (SELECT, VIEW):
                 self.rates[name].append(await (read() if name == VIEW else select(clients)))
             self.others.append(Clock.read(postmaster, pid).share_of_others(begun))
+
+
+def get(port: int, token: str, path: str) -> bytes:
+    """A GET by whoever has this token, ready to be sent."""
+    head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    return f"GET {path} HTTP/1.1\r\n{head}".encode()
 
 
 def token_of(party: PublicId, role: Role) -> str:

@@ -14,9 +14,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import books, load, peer, seeding
-from bench.changes import add_admin, release_requests
+from bench.changes import add_admin, check_released, release_requests
 from bench.neighbours import Clock, quiet
-from bench.reads import CONNECTIONS, PARTY, PUBLIC_IDS, SECRET, SELLERS, ready, serve, token_of
+from bench.reads import (
+    CONNECTIONS,
+    PARTY,
+    PUBLIC_IDS,
+    SECRET,
+    SELLERS,
+    VIEW_PATH,
+    get,
+    ready,
+    serve,
+    token_of,
+)
 from bench.report import Figure
 from earnest.domain.party import Role
 from earnest.ids import PublicId
@@ -94,16 +105,13 @@ class Servers:
             answered = await load.send(port, requests, connections=CONNECTIONS)
             if number >= 0:  # the first round warms up
                 self.rates[f"{what}, {name}"].append(answered.per_second)
+        await check_released(self._pool, taken)
 
     async def _views(self, port: int, client: PublicId, contracts: Sequence[int]) -> list[bytes]:
         async with self._pool.connection() as conn:
             ids = [row[0] for row in await conn.fetch(PUBLIC_IDS, contracts)]
         token = token_of(client, Role.CLIENT)
-        head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n"
-        return [
-            f"GET /api/freelancer/contract/view-contract/{one} HTTP/1.1\r\n{head}".encode()
-            for one in random.choices(ids, k=2 * self._count)
-        ]
+        return [get(port, token, VIEW_PATH + one) for one in random.choices(ids, k=2 * self._count)]
 
     async def _seed(self) -> tuple[list[int], PublicId, PublicId]:
         keys = Keys(self._pool)

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from bench import load, seeding
-from bench.reads import CONNECTIONS, PARTY, PUBLIC_IDS, SECRET, token_of
+from bench.reads import CONNECTIONS, PARTY, PUBLIC_IDS, SECRET, VIEW_PATH, get, token_of
 from bench.report import Figure
 from earnest.domain.party import Role
 from earnest.ids import PublicId
@@ -110,11 +110,7 @@ async def _populate(data: Path) -> list[Callable[[int], bytes]]:
         server.release()
 
     def asking(contract: str) -> Callable[[int], bytes]:
-        path = f"/api/freelancer/contract/view-contract/{contract}"
-        return lambda port: (
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-            f"Authorization: Bearer {token}\r\n\r\n"
-        ).encode()
+        return lambda port: get(port, token, VIEW_PATH + contract)
 
     return [asking(ids[number % len(ids)]) for number in range(READS)]
 
