@@ -78,7 +78,7 @@ def whole(pool: Pool, server: Embedded, sizes: tuple[int, ...], events: int) -> 
         Events(pool, server, rounds=15, count=960),
         Peers(pool, server, rounds=5, count=1_280),
         Servers(pool, server, rounds=5, count=1_280),
-        Overload(pool, server, rounds=2, seconds=2.0),
+        Overload(pool, server, rounds=3, seconds=4.0),
         Growth(sizes, rounds=7, count=1_200),
         Startup(rounds=3),
         Verified(events=events, rounds=3),

@@ -34,7 +34,7 @@ CALLERS = 6_000
 """Connections of the open loop: more than the server lets wait."""
 
 TICK_SECONDS = 0.005
-CONTRACTS = 80_000
+CONTRACTS = 120_000
 PEAK_COUNT = 2_000
 CALM_SHARE = 0.25
 CALM_SECONDS, CALM_SECONDS_MAX = 1.0, 10.0
@@ -47,6 +47,12 @@ PEAK = "PUT release-fund, at most 64 at once"
 UNDER_OVERLOAD = "PUT release-fund, at four times the peak"
 REFUSED = "refused with 503 meanwhile"
 TOO_MANY = "not even asked: all connections were waiting"
+WAITS = {
+    "refused, median ms": (0.5, False),
+    "refused, p90 ms": (0.9, False),
+    "released under overload, median ms": (0.5, True),
+    "released under overload, p99 ms": (0.99, True),
+}
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -70,6 +76,11 @@ class Stretch(msgspec.Struct):
         """Within the stretch: what was answered after its end does not count."""
         done = sum(one.done and one.at <= self.ended for one in self.heard)
         return done / (self.ended - self.begun)
+
+    def quantile_ms(self, share: float, *, done: bool) -> float:
+        """For how long those who were answered had to wait."""
+        waited = sorted(one.seconds for one in self.heard if one.done is done)
+        return 1000 * waited[int(len(waited) * share)] if waited else 0.0
 
 
 class _Caller(asyncio.Protocol):
@@ -157,7 +168,9 @@ class Crowd:
             raise self._wrong
 
     def _ask_once(self, stretch: Stretch, now: float) -> None:
-        if self._requests and self._free:
+        if not self._requests:
+            raise load.WrongAnswer("there is nothing left to release: CONTRACTS is too low")
+        if self._free:
             self._free.pop().ask(self._requests.popleft(), now)
         else:
             stretch.unsent += 1
@@ -191,6 +204,7 @@ class Overload:
             UNDER_OVERLOAD: [],
             REFUSED: [],
             TOO_MANY: [],
+            **{name: [] for name in WAITS},
         }
         self.others: list[float] = []
 
@@ -259,6 +273,8 @@ class Overload:
                     self.rates[UNDER_OVERLOAD].append(hard.done_per_second)
                     self.rates[REFUSED].append(refused)
                     self.rates[TOO_MANY].append(hard.unsent / self._seconds)
+                    for name, (share, done) in WAITS.items():
+                        self.rates[name].append(hard.quantile_ms(share, done=done))
                     self._calm.append(seconds)
                     self.others.append(Clock.read(postmaster, pid).share_of_others(begun))
         finally:

@@ -11,9 +11,21 @@ from typing import Any
 import asyncpg
 import pytest
 from litestar.routes import HTTPRoute
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from conftest import TestDatabase
-from earnest.web.admission import FEW, WAIT_SECONDS_MAX, Kind, Queue, kind_of
+from earnest.web.admission import (
+    AT_WORK_MAX,
+    FEW,
+    TURN_SECONDS,
+    TURNS,
+    WAIT_SECONDS_MAX,
+    Admission,
+    Kind,
+    Queue,
+    Turns,
+    kind_of,
+)
 from earnest.web.connection import HEAD_SECONDS_MAX
 from earnest.web.envelope import Envelope
 from life import Life, accepted
@@ -27,6 +39,11 @@ BUSY = "The server is busy. Nothing was done: try again."
 def queue_of(cast: Cast, kind: Kind) -> Queue:
     assert isinstance(cast.app, Envelope)
     return cast.app.admission._queues[kind]
+
+
+def stop(queue: Queue) -> None:
+    """From now on all who come would wait for too long."""
+    queue._under_way, queue._busy_seconds, queue._finished = FEW, 1.0, 1.0
 
 
 def under_way(cast: Cast, kind: Kind) -> int:
@@ -96,7 +113,7 @@ async def test_it_is_said_in_the_form_of_the_face(
     cast: Cast, path: str, kind: str, text: str
 ) -> None:
     queue = queue_of(cast, Kind.READ)
-    queue._under_way, queue._pace_seconds = FEW, 1.0
+    stop(queue)
     answer = await cast.anybody.get(path)
     queue._under_way = 0
     assert answer.status_code == 503
@@ -112,7 +129,7 @@ async def busy(cast: Cast, wire: Wire) -> Wire:
     assert isinstance(cast.app, Envelope)
     wire.config.admission = cast.app.admission
     queue = queue_of(cast, Kind.READ)
-    queue._under_way, queue._pace_seconds = FEW, 1.0
+    stop(queue)
     return wire
 
 
@@ -193,6 +210,52 @@ async def test_a_body_is_read_before_it_is_refused(line: Line) -> None:
     assert await line.status() == 200
 
 
+async def test_the_second_refusal_needs_a_glance_only(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said in the same words, and counted; whoever is let in is read as ever."""
+    parsed: list[str] = []
+    enter = Admission.enter
+
+    def entering(self: Admission, scope: Any) -> bool:
+        parsed.append(scope["path"])
+        return enter(self, scope)
+
+    monkeypatch.setattr(Admission, "enter", entering)
+    await line.send(asking(VIEW))
+    first = await line.answer()
+    await line.send(asking(VIEW, "Content-Length: 3") + b"abc")
+    second = await line.answer()
+    await line.send(asking("/api/auth/me", method="POST"))
+    let_in = await line.status()
+    assert parsed == [VIEW, "/api/auth/me"]
+    assert first is not None
+    assert second is not None
+    for answer in (first, second):
+        assert answer.headers.pop("x-request-id")
+        assert answer.headers.pop("date")
+    assert first == second
+    assert let_in in (401, 404, 405)
+
+
+async def test_a_thousand_that_are_refused_at_once_are_all_answered(busy: Wire) -> None:
+    """More than there are turns: their connections are read one after the other."""
+    lines = [await busy.open() for _ in range(5 * TURNS)]
+    for _ in range(3):
+        for each in lines:
+            each.writer.write(asking(VIEW))
+        assert [await each.status() for each in lines] == [503] * len(lines)
+    for each in lines[::2]:
+        each.writer.write(asking(VIEW))
+        each.close()
+    for each in lines[1::2]:
+        each.writer.write(asking("/healthz"))
+    assert [await each.status() for each in lines[1::2]] == [200] * len(lines[1::2])
+    for each in lines:
+        each.close()
+    assert await busy.is_healthy()
+
+
 async def test_it_knows_reads_and_money(cast: Cast) -> None:
     """Every handler that says of its idempotency keys that they move money."""
     money = 0
@@ -266,3 +329,87 @@ def test_it_forgets_that_it_was_slow() -> None:
     for _ in range(300):
         assert queue.has_room(now)
         queue.begin(now)
+
+
+# -- what has been let in ---------------------------------------------------------------------
+
+
+class Work:
+    """An application whose requests are finished when told to."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, _scope: Any, _receive: Any, _send: Any) -> None:
+        self.begun += 1
+        await self.go_on.wait()
+
+
+def scope(path: str = "/api/jobs", method: str = "GET") -> dict[str, Any]:
+    return {"type": "http", "method": method, "path": path, "headers": []}
+
+
+def test_those_that_become_whole_at_once_do_not_all_see_the_same_room() -> None:
+    """None of them has begun when the next one asks."""
+    refused: list[Kind] = []
+    admission = Admission(Work(), refused.append, clock=lambda: 10.0)
+    queue = admission._queues[Kind.READ]
+    steady(queue, per_second=1_000, size=200, seconds=1, at=8.0)
+    queue._last_finished = 10.0
+    let_in = [admission.enter(scope()) for _ in range(1_000)]
+    assert let_in == [True] * 51 + [False] * 949, "250 of 1,000 a second wait for 0.25 seconds"
+    assert len(refused) == 949
+
+
+async def test_so_many_are_worked_at_and_the_next_begins_when_one_is_done() -> None:
+    work = Work()
+    admission = Admission(work, lambda _kind: None)
+    waiting = [asyncio.create_task(admission(scope(), None, None)) for _ in range(AT_WORK_MAX + 9)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert work.begun == AT_WORK_MAX
+    other = asyncio.create_task(admission(scope(method="POST"), None, None))
+    health = asyncio.create_task(admission(scope("/healthz"), None, None))
+    await asyncio.sleep(0.01)
+    assert work.begun == AT_WORK_MAX + 2, "another kind has places of its own, health needs none"
+    waiting[0].cancel()
+    await asyncio.sleep(0.01)
+    assert work.begun == AT_WORK_MAX + 3
+    work.go_on.set()
+    await asyncio.gather(*waiting[1:], other, health)
+    assert work.begun == AT_WORK_MAX + 9 + 2
+    assert all(queue._under_way == 0 for queue in admission._queues.values())
+
+
+class Pipe(asyncio.Transport):
+    """Tells when it is read again."""
+
+    def __init__(self, number: int, read: list[int]) -> None:
+        super().__init__()
+        self._number, self._read = number, read
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        self._read.append(self._number)
+
+
+async def test_whoever_is_refused_when_many_are_asks_again_in_turn() -> None:
+    turns, read = Turns(), list[int]()
+    flows = [FlowControl(Pipe(number, read)) for number in range(3 * TURNS)]
+    for flow in (*flows, flows[-1]):
+        turns.take(flow)
+    assert [flow.read_paused for flow in flows] == [False] * TURNS + [True] * 2 * TURNS
+    flows[TURNS].read_paused = False  # as of a connection that was lost
+    rounds = [len(read)]
+    while len(read) < 2 * TURNS - 1:
+        await asyncio.sleep(TURN_SECONDS / 3)
+        if len(read) > rounds[-1]:
+            rounds.append(len(read))
+    assert rounds == [0, TURNS - 1, 2 * TURNS - 1]
+    assert read == [*range(TURNS + 1, 3 * TURNS)], "in the order in which they were refused"
+    await asyncio.sleep(3 * TURN_SECONDS)
+    turns.take(flows[0])
+    assert not flows[0].read_paused, "nobody waits any more"

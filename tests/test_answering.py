@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -148,3 +149,28 @@ async def test_an_answer_that_cannot_be_sent_is_a_problem(ours: int, path: str) 
 async def test_a_body_that_is_not_as_long_as_it_says_is_cut_off(ours: int) -> None:
     heard = await hear(ours, ASK % (b"GET", b"/too-short", LAST))
     assert not heard.endswith(b"/too-short")
+
+
+async def test_a_request_that_was_answered_is_gone_without_the_garbage_collector(
+    ours: int,
+) -> None:
+    """What it has to look for halts everything else: a second at a time, under load."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", ours)
+
+    async def ask() -> None:
+        writer.write(ASK % (b"GET", b"/plain", b""))
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        assert length is not None
+        await reader.readexactly(int(length[1]))
+
+    await ask()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(100):
+            await ask()
+        assert gc.collect() < 50
+    finally:
+        gc.enable()
+        writer.close()

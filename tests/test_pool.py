@@ -8,6 +8,7 @@ import pytest
 
 from conftest import Server, TestDatabase
 from earnest.errors import Unavailable
+from earnest.store import contracts, partners
 from earnest.store.db import DatabaseRefused, Pool, check_durability
 
 
@@ -43,6 +44,37 @@ async def test_it_sets_each_session_up(pool: Pool) -> None:
         "synchronous_commit": "on",
         "TimeZone": "UTC",
     }
+
+
+WALKED = """
+SELECT relname FROM pg_stat_xact_user_tables
+WHERE seq_scan > 0 AND schemaname = 'public' AND relname <> 'business_clock'
+"""
+"""The clock is one row."""
+
+
+async def test_the_servers_statements_do_not_walk_tables_that_were_empty_when_they_were_planned(
+    database: TestDatabase, pool: Pool
+) -> None:
+    """The plan that a connection has made outlives the size that it was made for."""
+    probing = Pool(database.app_dsn, connections_max=1, only_probes=True)
+    loads = {
+        contracts.LOAD: ([1], ["x"], [1], ["x"], [b"x"]),
+        contracts.LOAD_PAID: ([1], ["x"], [1], ["x"], [b"x"]),
+        contracts.CLIENTS: ([1],),
+        partners.LOAD: ([1], ["x"], [b"x"]),
+    }
+    try:
+        async with probing.connection() as conn, conn.transaction():
+            for load, values in loads.items():
+                await conn.fetch(load, *values)
+            assert await conn.fetch(WALKED) == []
+        async with pool.connection() as conn, conn.transaction():
+            for load, values in loads.items():
+                await conn.fetch(load, *values)
+            assert await conn.fetch(WALKED) != [], "without it they would"
+    finally:
+        await probing.close()
 
 
 async def test_it_never_opens_more_than_its_bound_and_serves_who_waits_longest(

@@ -67,7 +67,7 @@ def main() -> None:
 async def serve_api(settings: Settings, metrics: Metrics, listener: socket.socket) -> None:
     """Answer requests on `listener` until SIGTERM or SIGINT, then finish those that run."""
     _allow_files(settings.connections_max + OTHER_FILES_MAX)
-    pool = _pool(settings, metrics, "earnest api")
+    pool = _pool(settings, metrics, "earnest api", only_probes=True)
     app = build_app(settings, pool, metrics)
     config = server_config(settings, app)
     config.admission = app.admission
@@ -162,13 +162,16 @@ def _allow_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _pool(settings: Settings, metrics: Metrics, application_name: str) -> Pool:
+def _pool(
+    settings: Settings, metrics: Metrics, application_name: str, *, only_probes: bool = False
+) -> Pool:
     return Pool(
         settings.database_url,
         connections_max=settings.pool_connections_max,
         application_name=application_name,
         statement_timeout_seconds=settings.statement_timeout_seconds,
         observe_wait=metrics.pool_wait,
+        only_probes=only_probes,
     )
 
 

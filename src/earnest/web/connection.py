@@ -9,7 +9,6 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Mapping
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Literal, NoReturn
 
@@ -18,9 +17,10 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from earnest.web.address import is_trusted, parse_address
-from earnest.web.admission import Admission
+from earnest.web.admission import Admission, is_plain
 from earnest.web.answering import Answering
 from earnest.web.envelope import new_request_id
+from earnest.web.glance import glance
 from earnest.web.guard import BODY_BYTES_MAX
 from earnest.web.last_words import (
     BODY_TOO_LARGE,
@@ -33,9 +33,8 @@ from earnest.web.last_words import (
     TOO_SLOW,
     Refusal,
     busy,
-    send_broken,
 )
-from earnest.web.origins import readable_by
+from earnest.web.origins import host_name, readable_by
 
 HEAD_SECONDS_MAX = 4  # a client that needs longer is refused within five
 BODY_SECONDS_MAX = 10
@@ -118,6 +117,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.config.peers[self._peer] -= 1
         if not self.config.peers[self._peer]:
             del self.config.peers[self._peer]
+        self.flow.read_paused = False  # nobody is to go on reading
         super().connection_lost(exc)
 
     @property
@@ -154,7 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        if self._ended:
+        if self._ended or self._refuses_at_a_glance(data):
             return
         phase_before, self._piece_began_request = self._phase, False
         try:
@@ -176,11 +176,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._wire_bytes > self._body_bytes_max * WIRE_BYTES_PER_BODY_BYTE_MAX:
                 self._end(BODY_TOO_LARGE)
                 return
-        if (
-            phase == phase_before == "idle"
-            and not self._piece_began_request
-            and (self.cycle is None or self.cycle.response_complete)
-        ):
+        if phase_before == "idle" and not self._piece_began_request and self._awaits_request():
             phase = "head"  # empty lines before a request: its head is still to come
         if phase != self._timed:
             self._time(phase)
@@ -266,24 +262,38 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._held = None
         admission = self.config.admission
-        if admission is not None and not self.pipeline and admission.refuses_plain(cycle.scope):
-            self._say_busy(cycle)
+        may_run = admission is None or admission.enter(cycle.scope)
+        if admission is not None and not (may_run or self.pipeline) and is_plain(cycle.scope):
+            cycle.response_started = cycle.response_complete = True
+            self._say_busy(admission, self.url, closes=not cycle.keep_alive)
             return
-        cycle.send = Answering(cycle)  # type: ignore[method-assign]
-        cycle.send_500_response = partial(  # type: ignore[method-assign]
-            send_broken, cycle, self.config.around
-        )
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(Answering.of(cycle, self.config.around), app)
 
-    def _say_busy(self, cycle: RequestResponseCycle) -> None:
+    def _refuses_at_a_glance(self, data: bytes) -> bool:
+        admission = self.config.admission
+        if admission is None or not admission.is_refusing:
+            return False
+        if self._timed != "idle" or not self._awaits_request():
+            return False
+        seen = glance(data)
+        if seen is None or not admission.refuses(*seen):
+            return False
+        self._say_busy(admission, seen[1].encode(), closes=False)
+        return True
+
+    def _awaits_request(self) -> bool:
+        """Whether nothing of a request has come yet, and all before it have been answered."""
+        return self._phase == "idle" and (self.cycle is None or self.cycle.response_complete)
+
+    def _say_busy(self, admission: Admission, url: bytes, *, closes: bool) -> None:
         around = (*self.server_state.default_headers, *self.config.around)
-        face = self.url[: self.url.find(b"/", 1) + 1]
-        parts = busy(around, face, closes=not cycle.keep_alive)
+        parts = busy(around, url[: url.find(b"/", 1) + 1], closes=closes)
         self.transport.write(new_request_id().encode().join(parts))
-        cycle.response_started = cycle.response_complete = True
-        if not cycle.keep_alive:
+        self.on_response_complete()
+        if closes:
             self.transport.close()
-        cycle.on_response()
+        else:
+            admission.turns.take(self.flow)
 
     def _check_target(self) -> None:
         if self.parser.get_http_version() not in ("1.1", "1.0"):
@@ -327,7 +337,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse(HTTPStatus.BAD_REQUEST, "The target of a request is a path.")
             target = target[found.end() - 1 :]
         path = target.partition(b"?")[0]
-        if _name_of(hosts[0]) not in self.config.hosts and path not in ANY_HOST:
+        if host_name(hosts[0]) not in self.config.hosts and path not in ANY_HOST:
             self._refuse(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "This server is not known by that Host; its operator sets EARNEST_PUBLIC_URL.",
@@ -386,9 +396,3 @@ class BoundedProtocol(HttpToolsProtocol):
             return None  # the broken one is held, so nothing runs
         self.pipeline.popleft()
         return self.pipeline[0][0] if self.pipeline else self._running
-
-
-def _name_of(host: bytes) -> bytes:
-    """The name in a Host header: b"Example.com:8000" -> b"example.com"."""
-    name, colon, port = host.rpartition(b":")
-    return (name if colon and port.isdigit() else host).lower()

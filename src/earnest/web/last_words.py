@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from http import HTTPStatus
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from earnest.errors import Busy
 from earnest.partner.envelope import Failure
@@ -97,18 +96,3 @@ def busy(around: tuple[tuple[bytes, bytes], ...], face: bytes, *, closes: bool) 
     URL begins. Said thousands of times, and made once a second, as the date in `around` is."""
     own = (b"x-request-id", _REQUEST_ID)
     return BUSY.answer((*around, own), face, closes=closes).split(_REQUEST_ID)
-
-
-async def send_broken(
-    cycle: RequestResponseCycle, around: Iterable[tuple[bytes, bytes]] = ()
-) -> None:
-    """What uvicorn says in plain text when even the application's own handler has failed."""
-    kind, body = BROKEN.spoken(cycle.scope["path"].encode())
-    headers = [
-        *around,
-        (b"content-type", kind.encode()),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    ]
-    await cycle.send({"type": "http.response.start", "status": 500, "headers": headers})
-    await cycle.send({"type": "http.response.body", "body": body, "more_body": False})

@@ -115,3 +115,9 @@ class Origins:
 
 
 _ASKED = frozenset({b"origin", b"access-control-request-method"})
+
+
+def host_name(host: bytes) -> bytes:
+    """The name in a Host header: b"Example.com:8000" -> b"example.com"."""
+    name, colon, port = host.rpartition(b":")
+    return (name if colon and port.isdigit() else host).lower()
