@@ -30,6 +30,7 @@ import msgspec
 import pytest
 
 from mutants.forks import BROKEN
+from mutants.report import replace
 from mutants.sites import PACKAGES, ROOT, Module, Mutant
 
 Place = tuple[str, str]
@@ -178,7 +179,7 @@ class Field:
             more = ours.recv()
             process.join()
             seconds, calls = seconds | more[0], calls | more[1]
-            known.write_bytes(msgspec.json.encode((_fingerprints(), seconds, calls)))
+            replace(known, msgspec.json.encode((_fingerprints(), seconds, calls)))
         passing = {name: places for name, places in calls.items() if name in self.items}
         return Baseline(seconds, passing, self._early, _mentions())
 

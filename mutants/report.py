@@ -2,9 +2,14 @@
 `mutants/explained.txt`.
 
 That file names mutants that no test can notice, one or more lines, then their indented reason.
+Several runs may go on at once: each adds what it has found to what the others have written.
 """
 
+import contextlib
+import fcntl
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,13 +19,16 @@ from mutants.sites import Module
 KEEP_SECONDS = 10
 EXPLAINED = Path(__file__).parent / "explained.txt"
 
+Outcomes = dict[str, dict[str, str]]
+"""Module -> mutant -> "killed", "hung" (killed by that) or "survived"."""
+
 
 class Results:
-    """Module -> mutant -> "killed", "hung" (killed by that) or "survived"."""
+    """The outcomes that are known, those of other runs among them."""
 
     def __init__(self, path: Path) -> None:
-        known = path.read_bytes() if path.exists() else b"{}"
-        self.of = msgspec.json.decode(known, type=dict[str, dict[str, str]])
+        self.of = _read(path)
+        self._found: Outcomes = {}
         self._kept_at = time.monotonic()
 
     def keep(self, path: Path) -> None:
@@ -29,14 +37,43 @@ class Results:
             self.write(path)
 
     def write(self, path: Path) -> None:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self.of), indent=1))
+        """Only what was found since the last time replaces what is there by now."""
+        with _alone_in(path.parent):
+            self.of = _read(path)
+            for module, outcomes in self._found.items():
+                self.of.setdefault(module, {}).update(outcomes)
+            replace(path, msgspec.json.format(msgspec.json.encode(self.of), indent=1))
+        self._found = {}
         self._kept_at = time.monotonic()
 
     def is_dead(self, module: str, mutant: str) -> bool:
         return self.of.get(module, {}).get(mutant) in {"killed", "hung"}
 
     def add(self, module: str, mutant: str, outcome: str) -> None:
-        self.of.setdefault(module, {})[mutant] = outcome
+        for outcomes in (self.of, self._found):
+            outcomes.setdefault(module, {})[mutant] = outcome
+
+
+def _read(path: Path) -> Outcomes:
+    return msgspec.json.decode(path.read_bytes() if path.exists() else b"{}", type=Outcomes)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Whoever reads `path` meanwhile finds the old content or the new one, never a part."""
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    new.write_bytes(content)
+    new.replace(path)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """The lock is the folder's: the file itself is another one after each write."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def explained() -> dict[str, str]:

@@ -109,6 +109,26 @@ def test_the_control_is_the_module_as_it_is(tmp_path: Path) -> None:
     assert made["LIMIT"] == 3
 
 
+def test_runs_at_the_same_time_keep_each_others_results(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    one, other = report.Results(path), report.Results(path)
+    one.add("money", "a", "survived")
+    one.add("money", "b", "killed")
+    one.write(path)
+    other.add("money", "a", "killed")
+    other.add("pricing", "c", "hung")
+    other.write(path)
+    one.add("rules", "d", "killed")
+    one.write(path)
+    assert report.Results(path).of == {
+        "money": {"a": "killed", "b": "killed"},
+        "pricing": {"c": "hung"},
+        "rules": {"d": "killed"},
+    }
+    assert one.is_dead("pricing", "c")
+    assert [found.name for found in tmp_path.iterdir()] == ["results.json"]
+
+
 def test_it_explains_only_mutants_that_there_are_and_each_with_a_reason() -> None:
     known = {f"{module.name} {one.name}" for module in modules() for one in module.mutants}
     assert {name for name in report.explained() if name not in known} == set()
