@@ -113,9 +113,7 @@ _IN_ESCROW = Check(
     NotFunded,
     {"settled": AlreadySettled, "refund pending": RefundPending},
 )
-_HELD = Check(
-    "money", frozenset({Money.HELD}), NotFunded, {**_SETTLED, Money.RELEASE_REQUESTED: NotFunded}
-)
+_HELD = Check("money", frozenset({Money.HELD}), NotFunded, _SETTLED)
 _PAID_FOR = Check("money", frozenset({Money.HELD, Money.RELEASE_REQUESTED}), NotFunded, _SETTLED)
 _UNFINISHED = frozenset({Work.NOT_STARTED, Work.STARTED, Work.ONGOING, Work.DELIVERED})
 # Asked for by the client or granted by an admin: the same contracts.
