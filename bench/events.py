@@ -21,7 +21,7 @@ from bench.neighbours import Clock
 from bench.report import Figure
 from earnest.actions.core import Core
 from earnest.actions.payments import take_event
-from earnest.app import build_core
+from earnest.assembly import build_core
 from earnest.domain.capture import take_capture
 from earnest.domain.change import of_contract
 from earnest.domain.contract import Agreement, record

@@ -28,7 +28,7 @@ from earnest.store.keys import Keys
 
 CONTRACTS = 2_000
 READS = 5_000
-SERVING = "earnest.serving"
+SERVING = {"earnest.serving", "earnest.working"}
 MEGABYTE = 1_000_000
 
 
@@ -120,5 +120,5 @@ def _resident(supervisor: psutil.Process) -> int:
     return sum(
         child.memory_info().rss
         for child in supervisor.children(recursive=True)
-        if SERVING in child.cmdline()
+        if SERVING.intersection(child.cmdline())
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench import books, lives
 from bench.report import Figure
-from earnest.app import build_core
+from earnest.assembly import build_core
 from earnest.providers.events import amount_minor_of
 from earnest.settings import Settings
 from earnest.store.db import Pool

@@ -23,7 +23,7 @@ from bench.partners import Requests, partner_token
 from bench.reads import SECRET, ready, serve
 from bench.report import Figure
 from earnest.actions.core import Core
-from earnest.app import build_core
+from earnest.assembly import build_core
 from earnest.domain.partner import Draft, Stage, create
 from earnest.domain.partner_settings import Wanted
 from earnest.domain.party import Actor, Member, Role

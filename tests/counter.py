@@ -22,7 +22,8 @@ import uvicorn
 from litestar import Litestar
 
 from conftest import TestDatabase
-from earnest.app import build_app, sandbox_webhook_secret
+from earnest.app import build_app
+from earnest.assembly import sandbox_webhook_secret
 from earnest.providers.sandbox import SandboxProvider
 from earnest.store.db import Pool
 from partners import Broker, make_broker

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from conftest import TestDatabase
-from earnest.app import build_core
+from earnest.assembly import build_core
 from earnest.outbound.sender import Limits, Sender
 from earnest.settings import Settings
 from earnest.store import clock

@@ -23,12 +23,12 @@ from typing import Any
 
 import msgspec
 
-from earnest import serving
+from earnest import serving, working
 from earnest.__main__ import main as earnest
 from earnest.store import idempotency
 from earnest.store.commit import Commit, Door
 
-SERVING = ["-m", "earnest.serving"]
+PROGRAMS = {"earnest.serving": serving.main, "earnest.working": working.main}
 AWHILE_SECONDS = 0.1
 """As long as a busy disk takes. Wide enough that a kill under load finds somebody in it."""
 
@@ -108,8 +108,8 @@ class PlantedProcess(subprocess.Popen[Any]):
     fault = ""
 
     def __init__(self, command: list[str], **how: Any) -> None:
-        if command[1:] == SERVING:
-            command = [sys.executable, __file__, self.fault, "serving"]
+        if command[1:2] == ["-m"] and command[2] in PROGRAMS:
+            command = [sys.executable, __file__, self.fault, command[2]]
         super().__init__(command, **how)
 
 
@@ -120,9 +120,9 @@ def planted(fault: str) -> tuple[str, ...]:
 
 def main() -> None:
     fault, *command = sys.argv[1:]
-    if command == ["serving"]:
+    if command[0] in PROGRAMS:
         FAULTS[fault]()
-        serving.main()
+        PROGRAMS[command[0]]()
     else:
         PlantedProcess.fault = fault
         subprocess.Popen = PlantedProcess  # type: ignore[misc, assignment]

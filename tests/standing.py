@@ -20,7 +20,7 @@ import psutil
 
 from earnest.store.server_processes import all_in, read_pid_file
 from mortal import family, kill_together
-from test_serve import COMMAND, clean_environ, processes_of
+from test_serve import COMMAND, PROCESSES, clean_environ, processes_of
 
 COMES_BACK_SECONDS_MAX = 60
 
@@ -131,7 +131,7 @@ class Standing:
             return [
                 child
                 for child in supervisor.children()
-                if "serving" in " ".join(child.cmdline()) and self._has_port(child) is is_api
+                if PROCESSES.intersection(child.cmdline()) and self._has_port(child) is is_api
             ]
 
         return _until_found(serving)

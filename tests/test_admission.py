@@ -21,13 +21,12 @@ from earnest.web.admission import (
     TURNS,
     WAIT_SECONDS_MAX,
     Admission,
-    Kind,
     Queue,
     Turns,
-    kind_of,
 )
 from earnest.web.connection import HEAD_SECONDS_MAX
 from earnest.web.envelope import Envelope
+from earnest.web.kinds import Kind, kind_of
 from life import Life, accepted
 from web import Caller, Cast, problem
 from wire import Line, Wire

@@ -23,7 +23,7 @@ import pytest
 from damage import RELEASED
 from damage.relink import forge
 from earnest.anchors import AnchorsRefused, Signer, key_as_text, place_of, survey
-from earnest.app import build_core
+from earnest.assembly import build_core
 from earnest.sealing import derive_key
 from earnest.store import anchoring
 from earnest.store.db import Pool

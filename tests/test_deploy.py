@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from earnest.cli import app
-from earnest.serving import OTHER_FILES_MAX
+from earnest.process import OTHER_FILES_MAX
 from earnest.settings import Settings, read_settings, variable_of
 from earnest.supervisor import DRAIN_SECONDS_MAX
 

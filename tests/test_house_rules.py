@@ -31,10 +31,10 @@ LAYERS = {
     "actions": 4,
 } | dict.fromkeys(("web", "marketplace", "partner", "hooks", "console", "checkout", "worker"), 5)
 COMPOSITION = {
-    "__main__", "app", "backup", "cli", "cli_backup", "cli_business", "database", "demo",
-    "demo_cast", "demo_partner", "demo_receiver", "diagnosis", "doctor", "doctor_stripe",
-    "generated", "job_line", "reconciling", "recording", "reports", "restoring",
-    "serving", "settings", "supervisor", "terminal", "verifying",
+    "__main__", "app", "assembly", "backup", "cli", "cli_backup", "cli_business", "database",
+    "demo", "demo_cast", "demo_partner", "demo_receiver", "diagnosis", "doctor", "doctor_stripe",
+    "generated", "job_line", "process", "reconciling", "recording", "reports", "restoring",
+    "serving", "settings", "supervisor", "terminal", "verifying", "working",
 }  # fmt: skip
 PROVIDERS_SEE = ("earnest.domain.money", "earnest.errors", "earnest.providers")
 # The actions call a provider through its interface, the worker and the faces of the sandbox too.

@@ -15,7 +15,7 @@ from litestar import Litestar
 from crowd import Crowd
 from deal import HUDA, OMAR, Deal
 from earnest.actions import payout_schedule
-from earnest.app import build_core
+from earnest.assembly import build_core
 from earnest.domain.partner_settings import Wanted
 from earnest.errors import ProviderTransient
 from earnest.settings import Settings

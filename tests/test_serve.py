@@ -18,8 +18,10 @@ import psutil
 import pytest
 
 from conftest import Server, TestDatabase
+from earnest.supervisor import PROGRAMS
 
 COMMAND = (sys.executable, "-m", "earnest")
+PROCESSES = frozenset(PROGRAMS.values())
 
 
 class Serve:
@@ -48,7 +50,7 @@ class Serve:
         return [
             process
             for process in psutil.Process(self.process.pid).children(recursive=True)
-            if "earnest.serving" in " ".join(process.cmdline())
+            if PROCESSES.intersection(process.cmdline())
         ]
 
     def stop(self) -> int:
@@ -250,7 +252,7 @@ def test_its_processes_wait_for_the_database_and_end_if_it_cannot_be_opened(
     serve.process.kill()  # while they wait
     serve.process.communicate(timeout=10)
     deadline = time.monotonic() + 10
-    while left := [one for one in probed(data_dir) if "earnest.serving" in one]:
+    while left := [one for one in probed(data_dir) if any(each in one for each in PROCESSES)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
     again = Serve(data_dir)

@@ -10,7 +10,7 @@ import pytest
 from bench import lives
 
 from conftest import TestDatabase
-from earnest.app import build_core
+from earnest.assembly import build_core
 from earnest.settings import Settings
 from earnest.store import verify_parts
 from earnest.store.db import DatabaseRefused, Pool

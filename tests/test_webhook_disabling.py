@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from conftest import TestDatabase
-from earnest.app import build_core
+from earnest.assembly import build_core
 from earnest.settings import Settings
 from earnest.store.db import Pool
 from earnest.worker.deliveries import Deliveries

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from earnest.app import build_core
+from earnest.assembly import build_core
 from earnest.settings import Settings
 from earnest.store.db import Pool
 from earnest.worker import chores, loop
@@ -322,3 +322,13 @@ def test_it_is_a_process_that_sigterm_ends(database: Any, tmp_path: Path) -> Non
     _, said = worker.communicate(timeout=20)
     assert worker.returncode == 0, said
     assert b"failed" not in said
+
+
+def test_a_worker_process_imports_nothing_of_http_servers() -> None:
+    """It would be half as large again, and start later."""
+    asked = "import sys, earnest.working; print(*sys.modules)"
+    imported = subprocess.run(
+        [sys.executable, "-c", asked], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert {"earnest.working", "asyncpg"} <= set(imported)
+    assert {"litestar", "uvicorn", "jinja2", "stripe", "earnest.app"}.isdisjoint(imported)

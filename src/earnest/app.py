@@ -1,8 +1,7 @@
-"""The only composition root: a pool, a provider and the faces become one ASGI application."""
+"""The composition of an API: a core (`earnest.assembly`) and the faces become one application."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
 from functools import partial
 
 from litestar import Litestar
@@ -13,6 +12,7 @@ from earnest.actions.accounts import Gate
 from earnest.actions.core import Core
 from earnest.actions.onboarding import Desk
 from earnest.actions.passwords import Passwords
+from earnest.assembly import build_core, webhook_secrets
 from earnest.checkout import onboarding, order, pages
 from earnest.checkout.payer import session_behind
 from earnest.hooks.payments import webhook
@@ -42,20 +42,12 @@ from earnest.partner import money as partner_money
 from earnest.partner import payouts as partner_payouts
 from earnest.partner import users as partner_users
 from earnest.partner.tokens import PartnerTokens, jwks
-from earnest.providers.base import Provider
 from earnest.providers.kyc import SandboxKyc
-from earnest.providers.sandbox import SandboxProvider
-from earnest.providers.stripe import StripeProvider
-from earnest.sealing import Sealer, derive_key
-from earnest.settings import STRIPE_LIVE_KEYS, Settings
-from earnest.store import clock, mail
-from earnest.store.captures import CaptureLoads
-from earnest.store.commit import Door
-from earnest.store.contracts import Loads
+from earnest.sealing import derive_key
+from earnest.settings import Settings
+from earnest.store import mail
 from earnest.store.db import Pool
-from earnest.store.keys import Keys
 from earnest.store.limits import Limits
-from earnest.store.partners import PartnerLoads
 from earnest.web import docs_page, problems, sandbox_api, sandbox_pages, sandbox_people
 from earnest.web.admission import Admission
 from earnest.web.auth import admit, require_declared
@@ -68,9 +60,6 @@ from earnest.web.origins import Origins, origin_of
 from earnest.web.straight import Straight
 from earnest.web.tokens import REFRESH_SECONDS, Tokens
 from earnest.web.wire import WireResponse
-
-SANDBOX_ACCOUNT, STRIPE_TEST_ACCOUNT, STRIPE_LIVE_ACCOUNT = 1, 2, 3
-"""The rows of table provider_account."""
 
 FORMS = (
     ("/apps/", envelope.refuse),
@@ -180,75 +169,6 @@ async def _life(app: Litestar) -> AsyncIterator[None]:
         app.state.passwords.close()
         await app.state.provider.close()
         await app.state.pool.close()
-
-
-def build_core(settings: Settings, pool: Pool, metrics: Metrics | None = None) -> Core:
-    """What actions work with, for the faces and for a worker process alike."""
-    metrics = metrics or Metrics()
-    if settings.provider == "stripe":
-        livemode = settings.stripe_secret_key.startswith(STRIPE_LIVE_KEYS)
-        account = STRIPE_LIVE_ACCOUNT if livemode else STRIPE_TEST_ACCOUNT
-        provider: Provider = _stripe(settings, pool, livemode=livemode)
-    else:
-        provider, account, livemode = _sandbox(settings, pool), SANDBOX_ACCOUNT, False
-    return Core(
-        pool=pool,
-        door=Door(pool, observe=metrics.batch),
-        loads=Loads(pool),
-        partner_loads=PartnerLoads(pool),
-        capture_loads=CaptureLoads(pool, settings.provider, account),
-        keys=Keys(pool),
-        provider=provider,
-        provider_name=settings.provider,
-        provider_account=account,
-        livemode=livemode,
-        sealer=Sealer(derive_key(settings.secret_key, "sealing")),
-    )
-
-
-def _sandbox(settings: Settings, pool: Pool) -> SandboxProvider:
-    async def now() -> datetime:
-        async with pool.connection() as conn:
-            return await clock.now(conn)
-
-    public_url = settings.public_url.rstrip("/")
-    return SandboxProvider(
-        pool,
-        webhook_secret=sandbox_webhook_secret(settings),
-        webhook_url=f"{public_url}/webhook",
-        public_url=public_url,
-        clock=now,
-        needs_onboarding=settings.sandbox_onboarding,
-    )
-
-
-def _stripe(settings: Settings, pool: Pool, *, livemode: bool) -> StripeProvider:
-    async def clock_ahead_seconds() -> int:
-        async with pool.connection() as conn:
-            return await clock.offset_seconds(conn)
-
-    return StripeProvider(
-        settings.stripe_secret_key,
-        livemode=livemode,
-        clock_ahead_seconds=clock_ahead_seconds,
-        api_base=settings.stripe_api_base,
-    )
-
-
-def webhook_secrets(settings: Settings) -> tuple[str, ...]:
-    """Those that the webhook takes a signature under.
-
-    EARNEST_STRIPE_WEBHOOK_SECRET where it is set, with the sandbox too, so that others can play
-    the provider.
-    """
-    if settings.stripe_webhook_secret:
-        return settings.stripe_webhook_secret
-    return (f"whsec_{derive_key(settings.secret_key, 'sandbox-webhook').hex()}",)
-
-
-def sandbox_webhook_secret(settings: Settings) -> str:
-    """What the sandbox provider signs its events with, and the webhook verifies."""
-    return webhook_secrets(settings)[0]
 
 
 def build_desk(settings: Settings, core: Core, limits: Limits) -> Desk:

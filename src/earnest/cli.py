@@ -87,14 +87,14 @@ def demo(*, host: Host = "127.0.0.1", port: Port = 8000, data: Data = None) -> N
 @app.command
 def worker(*, data: Data = None) -> None:
     """Run one more worker against the database, without an API."""
-    from earnest import logs, serving
+    from earnest import logs, working
     from earnest.database import opened
     from earnest.web.metrics import Metrics
 
     settings = settings_of(data)
     logs.start(settings.log_format, "worker")
     with opened(settings, say) as database:
-        asyncio.run(serving.run_worker(database.settings, Metrics()))
+        asyncio.run(working.run_worker(database.settings, Metrics()))
 
 
 # -- the database ---------------------------------------------------------------------------

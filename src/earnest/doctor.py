@@ -31,7 +31,7 @@ from earnest.diagnosis import (
     warning,
 )
 from earnest.doctor_stripe import examine_stripe
-from earnest.serving import OTHER_FILES_MAX
+from earnest.process import OTHER_FILES_MAX
 from earnest.settings import STRIPE_TEST_KEYS, Settings
 from earnest.store import alerts
 from earnest.store.checkup import check_up

@@ -14,7 +14,8 @@ import msgspec
 import uvicorn
 
 from earnest.actions.accounts import create_admin
-from earnest.app import build_app, build_faces, sandbox_webhook_secret
+from earnest.app import build_app, build_faces
+from earnest.assembly import sandbox_webhook_secret
 from earnest.domain.rules import RULES
 from earnest.ledger.reference import HEAD as MOVEMENTS_HEAD
 from earnest.ledger.reference import movements_reference

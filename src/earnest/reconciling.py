@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from earnest.actions.reconciliation import Report, reconcile
-from earnest.app import build_core
+from earnest.assembly import build_core
 from earnest.domain.bank_file import (
     DAYS_APART_MAX,
     BankDifference,

@@ -33,6 +33,7 @@ from earnest.store.db import DatabaseRefused
 
 log = structlog.get_logger()
 
+PROGRAMS = {"api": "earnest.serving", "worker": "earnest.working"}
 READY_SECONDS_MAX = 60
 DRAIN_SECONDS_MAX = 12  # with the 15 seconds the database may take, well within 30
 BACKOFF_SECONDS_MAX = 30
@@ -135,7 +136,7 @@ class Child:
     def spawn(self) -> None:
         """In a session of its own, so that Ctrl-C reaches the supervisor only."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "earnest.serving"],
+            [sys.executable, "-m", PROGRAMS[self._job.kind]],
             stdin=subprocess.PIPE,
             stdout=sys.stderr,
             pass_fds=() if self._job.socket_fd < 0 else (self._job.socket_fd,),

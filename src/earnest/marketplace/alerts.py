@@ -23,8 +23,8 @@ from earnest.store.holds import Hold
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Major, choice, one_of
-from earnest.web.wire import instant
 
 
 class AlertDocument(msgspec.Struct):

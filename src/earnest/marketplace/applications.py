@@ -19,8 +19,8 @@ from earnest.store import applications, jobs, profiles
 from earnest.web.auth import READERS, actor, only, reader, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, one_of
-from earnest.web.wire import instant
 
 STATUS = "Applied"
 

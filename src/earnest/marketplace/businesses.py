@@ -27,8 +27,8 @@ from earnest.store.idempotency import ReplyGone
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Line, one_of
-from earnest.web.wire import instant
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

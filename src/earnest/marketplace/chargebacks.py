@@ -18,8 +18,8 @@ from earnest.marketplace.shapes import Id
 from earnest.store import chargebacks
 from earnest.web.auth import only, signed_in
 from earnest.web.guard import EarnestRequest
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Major, choice, one_of
-from earnest.web.wire import instant
 
 
 class ChargebackDocument(msgspec.Struct):

@@ -29,8 +29,9 @@ from earnest.marketplace.shapes import (
 )
 from earnest.store.contracts import Documented
 from earnest.store.provider_objects import Captured
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Major
-from earnest.web.wire import encode, instant
+from earnest.web.wire import encode
 
 ESCROW_PART = 0xE5C0
 WALLET_PART = 0xA11E7

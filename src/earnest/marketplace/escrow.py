@@ -37,8 +37,9 @@ from earnest.store.idempotency import Reply
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import once, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Line, Major, Text, one_of, tidy
-from earnest.web.wire import encode, instant
+from earnest.web.wire import encode
 
 _INR = CURRENCIES["INR"]
 

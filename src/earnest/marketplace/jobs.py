@@ -20,6 +20,7 @@ from earnest.store import clock, jobs
 from earnest.web.auth import READERS, SIGNED_IN, actor, only, reader, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.instants import instant, midnight
 from earnest.web.shapes import (
     PAGE_ENTRIES_MAX,
     PAGE_MAX,
@@ -29,7 +30,6 @@ from earnest.web.shapes import (
     page_number,
     search_text,
 )
-from earnest.web.wire import instant, midnight
 
 SORTS = tuple(jobs.OPEN_SORTED)
 PAGE_ENTRIES_DEFAULT = 4

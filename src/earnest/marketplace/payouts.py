@@ -34,8 +34,9 @@ from earnest.store.payout_accounts import Payee
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import Amount, EarnestRequest
 from earnest.web.idempotency import once, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Major, choice, one_of
-from earnest.web.wire import encode, instant
+from earnest.web.wire import encode
 
 _INR = CURRENCIES["INR"]
 MINOR_MAX = 10**15

@@ -24,8 +24,8 @@ from earnest.store import profiles
 from earnest.web.auth import READERS, SIGNED_IN, actor, only, reader, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Line, tidy
-from earnest.web.wire import instant
 
 ENTRIES_MAX = 20
 LINK_CHARACTERS_MAX = 500

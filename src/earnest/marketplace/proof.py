@@ -16,9 +16,9 @@ from earnest.store.accounts import require_active
 from earnest.store.contracts import Asked, Documented
 from earnest.web.auth import actor, only
 from earnest.web.guard import EarnestRequest
+from earnest.web.instants import instant
 from earnest.web.provider_objects import ProviderObject, provider_object
 from earnest.web.shapes import Instant, Major
-from earnest.web.wire import instant
 
 _REFUSES = (ContractNotFound,)
 _REFUSES_PARTY = (ContractNotFound, NotYourContract)

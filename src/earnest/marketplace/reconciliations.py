@@ -22,8 +22,8 @@ from earnest.store import reconciliations
 from earnest.store.reconciliations import Kept, KeptDifference
 from earnest.web.auth import only, signed_in
 from earnest.web.guard import EarnestRequest
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Major, one_of
-from earnest.web.wire import instant
 
 Day = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 

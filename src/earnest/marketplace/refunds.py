@@ -30,8 +30,9 @@ from earnest.store.refunds import FoundRefund, Origin
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import once, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Major, Text, choice, one_of, tidy
-from earnest.web.wire import encode, instant
+from earnest.web.wire import encode
 
 
 class RefundDocument(msgspec.Struct):

@@ -20,8 +20,8 @@ from earnest.store import reviews
 from earnest.web.auth import READERS, actor, only, reader
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, once, reply, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Line, tidy
-from earnest.web.wire import instant
 
 Rating = Annotated[int, msgspec.Meta(ge=1, le=5)]
 Description = Annotated[str, msgspec.Meta(max_length=2_000)]

@@ -27,8 +27,8 @@ from earnest.web.address import address_of
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.guard import EarnestRequest
 from earnest.web.idempotency import carry_out, keyed, once, reply, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Line, search_text, tidy
-from earnest.web.wire import instant
 
 
 class UserDocument(msgspec.Struct):

@@ -19,8 +19,8 @@ from earnest.store.books import Entry
 from earnest.store.provider_objects import Behind
 from earnest.web.auth import SIGNED_IN, signed_in
 from earnest.web.guard import EarnestRequest
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Major
-from earnest.web.wire import instant
 
 _INR = CURRENCIES["INR"]
 ENTRIES_MAX = 1_000

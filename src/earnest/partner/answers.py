@@ -12,8 +12,8 @@ from earnest.store.accounts import require_active
 from earnest.store.idempotency import Reply
 from earnest.store.partners import Brokered, Wanted
 from earnest.web.auth import actor, only
+from earnest.web.instants import instant
 from earnest.web.links import LinkKind, ends_at
-from earnest.web.wire import instant
 
 PARTNER = only(Role.PARTNER)
 PAGE_ENTRIES_MAX = 100

@@ -16,8 +16,8 @@ from earnest.domain.refund import Part
 from earnest.ids import uuid_of
 from earnest.partner.charges import LineShown, Sheet, Uuid, charges
 from earnest.store.partners import Brokered, Listed, Moved
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Major, one_of
-from earnest.web.wire import instant
 
 Status = Annotated[str, one_of(*PARTNER_STATUSES)]
 Number = Annotated[str, msgspec.Meta(pattern=r"\ACNT-[0-9]{4}-[0-9]{8}\Z")]

@@ -38,8 +38,9 @@ from earnest.store.partner_payouts import PaidOut
 from earnest.store.payout_accounts import Payee
 from earnest.web.auth import signed_in
 from earnest.web.idempotency import once, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import PAGE_MAX, Instant, Line, Major, given, one_of, page_number
-from earnest.web.wire import encode, instant
+from earnest.web.wire import encode
 
 PAGE_ENTRIES_DEFAULT = 20
 _COUNTRY = re.compile(r"[A-Z]{2}")

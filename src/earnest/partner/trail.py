@@ -20,9 +20,9 @@ from earnest.partner.envelope import Envelope, answer
 from earnest.partner.shapes import InvalidContractId
 from earnest.store import books, partners
 from earnest.web.idempotency import respond
+from earnest.web.instants import instant
 from earnest.web.provider_objects import ProviderObject, provider_object
 from earnest.web.shapes import PAGE_MAX, Instant, Major, page_number
-from earnest.web.wire import instant
 
 # -- the trail ------------------------------------------------------------------------------------
 

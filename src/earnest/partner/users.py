@@ -22,8 +22,8 @@ from earnest.store.idempotency import Reply
 from earnest.store.kyc import Known
 from earnest.web.auth import actor, only, signed_in
 from earnest.web.idempotency import carry_out, keyed, once, respond
+from earnest.web.instants import instant
 from earnest.web.links import LinkKind, ends_at
-from earnest.web.wire import instant
 
 CREATED = "User created successfully."
 RETRIEVED = "OnboardingRetrievedSuccessfully"

@@ -33,8 +33,8 @@ from earnest.store.webhook_logs import Attempt, Delivery
 from earnest.store.webhooks import REPLAYED_MAX, Endpoint, Wanted
 from earnest.web.auth import actor, signed_in
 from earnest.web.idempotency import carry_out, once, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import PAGE_MAX, Instant, Line, choice, given, one_of, page_number
-from earnest.web.wire import instant
 
 MISSING = "missing"
 PAGE_ENTRIES_DEFAULT = 20

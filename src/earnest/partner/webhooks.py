@@ -25,8 +25,8 @@ from earnest.store.idempotency import Reply, ReplyGone
 from earnest.store.webhooks import Endpoint
 from earnest.web.auth import actor, signed_in
 from earnest.web.idempotency import carry_out, once, respond
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant
-from earnest.web.wire import instant
 from earnest.worker.webhook_body import SECRET_PREFIX
 
 SECRET_CHARACTERS = 48

@@ -7,7 +7,7 @@ from earnest.actions import refunds
 from earnest.actions.core import Core
 from earnest.recording.partners import HUDA, OMAR
 from earnest.recording.recorder import Recorder
-from earnest.web.wire import instant
+from earnest.web.instants import instant
 
 WHY = {"reason": "The buyer changed her mind"}
 BY_BUYER = {"by": "buyer", "reason": "The logo is not green"}

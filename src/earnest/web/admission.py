@@ -14,11 +14,9 @@ costs to get here; the others are here, in the form of their face.
 
 import asyncio
 import math
-import re
 import time
 from collections import deque
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -26,15 +24,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from earnest.errors import Busy
 from earnest.web import problems
 from earnest.web.guard import EarnestRequest
-
-
-class Kind(StrEnum):
-    """What is refused first, comes first."""
-
-    READ = "read"
-    CHANGE = "change"
-    MONEY = "money"
-
+from earnest.web.kinds import Kind, kind_of
 
 WAIT_SECONDS_MAX = {Kind.READ: 0.25, Kind.CHANGE: 0.5, Kind.MONEY: 1.0}
 """Measured at 64 connections: reads take 10 ms, releases 30."""
@@ -64,27 +54,6 @@ API = ("/api/", "/apps/", "/connect/", "/webhook")
 
 QUEUE = "earnest.queue"
 """In the scope of a request that has been let in: the queue that it is in. None: it was refused."""
-
-_READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_MONEY = re.compile(
-    r"^/webhook$"
-    r"|/(?:release|refund|payment|checkout|create-contract|cancel|withdraw|payout)[^/]*(?:/|$)"
-)
-
-
-def kind_of(method: str, path: str) -> Kind:
-    """Of a request, by its line alone.
-
-    >>> kind_of("GET", "/api/freelancer/contract/view-contract/6b0490390000000101794925").value
-    'read'
-    >>> kind_of("PUT", "/api/admin/escrow/release-fund/6b0490390000000101794925").value
-    'money'
-    >>> kind_of("POST", "/api/auth/login").value
-    'change'
-    """
-    if method in _READS:
-        return Kind.READ
-    return Kind.MONEY if _MONEY.search(path) else Kind.CHANGE
 
 
 class Queue:

@@ -34,7 +34,7 @@ from earnest.domain.money import CURRENCY_BY_NUMERIC
 from earnest.errors import EarnestError, OutcomeUnknown
 from earnest.store import figures
 from earnest.store.db import Pool
-from earnest.web.admission import Kind
+from earnest.web.kinds import Kind
 
 SCRAPE_SECONDS_MAX = 4
 MEDIA_TYPE = "text/plain; version=0.0.4"  # the framework adds the charset

@@ -9,8 +9,8 @@ from earnest.domain.money import CURRENCIES, to_number
 from earnest.domain.payment import PaymentState
 from earnest.domain.refund import RefundState
 from earnest.store.provider_objects import ProviderObject as Found
+from earnest.web.instants import instant
 from earnest.web.shapes import Instant, Major, one_of
-from earnest.web.wire import instant
 
 _STATES = sorted({*PaymentState, *RefundState, *ChargebackState})
 

@@ -9,7 +9,7 @@ from earnest.errors import InvalidField
 from earnest.store import clock, mail
 from earnest.web.auth import PUBLIC
 from earnest.web.guard import EarnestRequest, clean_text
-from earnest.web.wire import instant
+from earnest.web.instants import instant
 
 
 class Mail(msgspec.Struct):

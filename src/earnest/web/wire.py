@@ -1,7 +1,6 @@
-"""How values leave: one JSON encoder, one spelling of an instant."""
+"""How values leave: one JSON encoder, and answers that are bytes already."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -75,21 +74,3 @@ class WireResponse(Response[Any]):
 
 def _encoded(headers: Mapping[str, str]) -> list[Header]:
     return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-
-
-def instant(at: datetime) -> str:
-    """A time in UTC, cut to milliseconds.
-
-    >>> instant(datetime(2026, 5, 1, 9, 0, 0, 123999, UTC))
-    '2026-05-01T09:00:00.123Z'
-    """
-    if at.tzinfo is not UTC:
-        at = at.astimezone(UTC)
-    # The encoder takes a quarter of the time of isoformat, and leaves out a fraction of 0.
-    text = encode(at)
-    return f"{text[1:24].decode()}Z" if at.microsecond else f"{text[1:20].decode()}.000Z"
-
-
-def midnight(day: date) -> str:
-    """A day as the instant with which it begins: 2026-05-01T00:00:00.000Z"""
-    return f"{day.isoformat()}T00:00:00.000Z"

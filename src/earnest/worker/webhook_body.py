@@ -18,7 +18,7 @@ from earnest.domain.delivery import TEST_EVENT
 from earnest.domain.money import CURRENCIES, to_number
 from earnest.ids import PublicId, key_of
 from earnest.store.deliveries import Due, Told
-from earnest.web.wire import instant
+from earnest.web.instants import instant
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  the beginning of all of them
 MOVES_MONEY = frozenset({"payment.completed", "contract.released"})
