@@ -77,6 +77,31 @@ async def test_the_servers_statements_do_not_walk_tables_that_were_empty_when_th
         await probing.close()
 
 
+async def test_a_third_of_its_connections_are_for_statements_that_only_probe(
+    database: TestDatabase,
+) -> None:
+    """Who borrows there does not wait for those who borrow here, and there are not more in all."""
+    pool = Pool(database.app_dsn, connections_max=8, wait_seconds_max=1)
+    part = pool.probing()
+    rest = [await pool.acquire() for _ in range(6)]
+    lent = [await part.acquire() for _ in range(2)]
+    for full in (pool, part):
+        with pytest.raises(Unavailable):
+            await full.acquire()
+    walks = [await conn.fetchval("SHOW enable_seqscan") for conn in (rest[0], lent[0])]
+    assert walks == ["on", "off"]
+    for conn in rest:
+        pool.release(conn)
+    for conn in lent:
+        part.release(conn)
+    await pool.close()
+    with pytest.raises(Unavailable):
+        await part.acquire()
+    small = Pool(database.app_dsn, connections_max=2)
+    assert small.probing() is small
+    await small.close()
+
+
 async def test_it_never_opens_more_than_its_bound_and_serves_who_waits_longest(
     database: TestDatabase,
 ) -> None:

@@ -32,12 +32,13 @@ def build_core(settings: Settings, pool: Pool, metrics: Metrics | None = None) -
         provider: Provider = _stripe(settings, pool, livemode=livemode)
     else:
         provider, account, livemode = _sandbox(settings, pool), SANDBOX_ACCOUNT, False
+    probing = pool.probing()
     return Core(
         pool=pool,
-        door=Door(pool, observe=metrics.batch),
-        loads=Loads(pool),
-        partner_loads=PartnerLoads(pool),
-        capture_loads=CaptureLoads(pool, settings.provider, account),
+        door=Door(probing, observe=metrics.batch),
+        loads=Loads(probing),
+        partner_loads=PartnerLoads(probing),
+        capture_loads=CaptureLoads(probing, settings.provider, account),
         keys=Keys(pool),
         provider=provider,
         provider_name=settings.provider,
@@ -65,7 +66,7 @@ def _sandbox(settings: Settings, pool: Pool) -> SandboxProvider:
 
 def _stripe(settings: Settings, pool: Pool, *, livemode: bool) -> Provider:
     # Here, because its library takes 60 ms and 7 MB of whoever does not need it.
-    from earnest.providers.stripe import StripeProvider
+    from earnest.providers.stripe import StripeProvider  # noqa: PLC0415
 
     async def clock_ahead_seconds() -> int:
         async with pool.connection() as conn:

@@ -47,9 +47,7 @@ def allow_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def pool_of(
-    settings: Settings, metrics: Metrics, application_name: str, *, only_probes: bool = False
-) -> Pool:
+def pool_of(settings: Settings, metrics: Metrics, application_name: str) -> Pool:
     """The connections of one process to the database."""
     return Pool(
         settings.database_url,
@@ -57,7 +55,6 @@ def pool_of(
         application_name=application_name,
         statement_timeout_seconds=settings.statement_timeout_seconds,
         observe_wait=metrics.pool_wait,
-        only_probes=only_probes,
     )
 
 

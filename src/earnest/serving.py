@@ -40,7 +40,7 @@ def _listener(job: Job) -> socket.socket:
 async def serve_api(settings: Settings, metrics: Metrics, listener: socket.socket) -> None:
     """Answer requests on `listener` until SIGTERM or SIGINT, then finish those that run."""
     process.allow_files(settings.connections_max + process.OTHER_FILES_MAX)
-    pool = process.pool_of(settings, metrics, "earnest api", only_probes=True)
+    pool = process.pool_of(settings, metrics, "earnest api")
     app = build_app(settings, pool, metrics)
     config = server_config(settings, app)
     config.admission = app.admission

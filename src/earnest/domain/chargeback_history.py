@@ -29,7 +29,7 @@ def charged_back(state: Contract, event: Event) -> Step | None:
     everything = tuple(range(len(state.tranches)))
     match event.type:
         case "contract.disputed":
-            return Step({"charged_back": True}, None, state.holding(*HOLDING), states=HOLDING)
+            return Step({"charged_back": True}, None, state.holding(*HOLDING))
         case "chargeback.closed":
             return Step({"charged_back": False}, None, everything)
     after = state.with_tranches(body.tranches, Money.REFUNDED)

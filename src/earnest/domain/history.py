@@ -225,7 +225,7 @@ def _take(state: Contract, told: Step, event: Event) -> None:
             found = f"{event.type} by {event.actor}: {error.message}"
             _fail(11 if settles else 10, event.key, f"a step of {told.verb}", found)
         return
-    about = told.tranches or ()
+    about = told.tranches
     if not about or actor.role not in told.by:
         roles = " or ".join(sorted(told.by))
         _fail(10, event.key, f"a step that {roles} may take here", f"{event.type} by {event.actor}")

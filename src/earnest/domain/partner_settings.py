@@ -133,7 +133,7 @@ def payouts_written(settings: Settings, of: Currency) -> dict[str, Any]:
 
 def business_name(name: str) -> str:
     """A name as it is stored and shown to buyers. Raises InvalidField."""
-    tidy = " ".join(unicodedata.normalize("NFC", name[: NAME_CHARACTERS_MAX + 1]).split())
+    tidy = " ".join(unicodedata.normalize("NFC", name[:NAME_CHARACTERS_MAX]).split())
     if len(name) > NAME_CHARACTERS_MAX or not any(map(_is_seen, tidy)):
         raise InvalidField("name", f"must have 1 to {NAME_CHARACTERS_MAX} characters")
     if any(unicodedata.category(one) in _HIDDEN and one not in _JOINERS for one in name):

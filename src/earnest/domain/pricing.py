@@ -28,7 +28,6 @@ class LineType(StrEnum):
     RETENTION = "retention"
 
 
-FEES = (LineType.ESCROW_FEE, LineType.PLATFORM_FEE)
 ORDER = tuple(LineType)
 """How lines are listed; what the seller gets comes after them."""
 

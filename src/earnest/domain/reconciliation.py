@@ -98,7 +98,7 @@ class Difference(msgspec.Struct, frozen=True):
     currency: str
     there_minor: int
     here_minor: int
-    of: str = ""
+    of: str
 
     @property
     def minor(self) -> int:
@@ -253,7 +253,7 @@ def _differences(sums: dict[Key, _Sum]) -> list[Difference]:
         )
         for key, one in apart.items()
     ]
-    return sorted(found, key=lambda one: (one.cause, one.kind, one.source_id, one.currency))
+    return sorted(found, key=lambda one: (one.cause, one.kind, one.source_id))
 
 
 def _cause(kind: Kind, one: _Sum, *, in_others: bool) -> Cause:
@@ -287,7 +287,7 @@ def _named_alike(facts: list[Fact]) -> list[Fact]:
     renamed = {}
     for fact in sorted(returns, key=lambda fact: fact.when):
         waiting = names[fact.kind, fact.currency, fact.there_minor]
-        if fact.there_minor and fact.source_id not in here and waiting:
+        if waiting and fact.source_id not in here:
             renamed[fact.kind, fact.source_id] = waiting.pop(0)
     return [
         msgspec.structs.replace(

@@ -165,13 +165,15 @@ def _entry(movement: Movement) -> str:
     name = MOVEMENT_NAME[type(movement)]
     if isinstance(movement, Booked):
         name = f"{name}: {movement.kind}"
-    words = " ".join((type(movement).__doc__ or "").split())
+    words = type(movement).__doc__
+    if words is None:
+        raise ValueError(f"no docstring of {name}")
     lines = [
         f"| `{unpack(one.debit).name}` | `{unpack(one.credit).name}` | {_shown(one.amount_minor)} |"
         for one in postings(movement)
         if one.amount_minor > 0
     ]
-    return "\n".join([f"## {name}", "", words, "", *_ENTRY_HEAD, *lines])
+    return "\n".join([f"## {name}", "", " ".join(words.split()), "", *_ENTRY_HEAD, *lines])
 
 
 _ENTRY_HEAD = ["| debit | credit | amount |", "|---|---|--:|"]
