@@ -14,7 +14,7 @@ from earnest.domain.contract import Agreement, Dispute, Money, Work
 from earnest.domain.history import Finding
 from earnest.domain.party import SYSTEM
 from earnest.domain.payment import PaymentState
-from earnest.domain.refusals import AlreadyFunded, NotYourContract, WrongRole
+from earnest.domain.refusals import AlreadyFunded, AlreadyRefunded, NotYourContract, WrongRole
 from hired import hire, payment
 from reachable import ALICE, BOB, NOW, OLGA, SHOP, Drawn
 
@@ -167,6 +167,8 @@ def test_a_first_event_that_cannot_be_read_is_a_finding(body: str) -> None:
     assert (found.invariant, found.event) == (19, None)
     assert found.expected == "a first event that can be read"
     assert found.found
+    if body == "{}":
+        assert found.found == "Object missing required field `title`"
 
 
 # -- the steps ------------------------------------------------------------------------------------
@@ -220,6 +222,12 @@ def test_a_release_or_refund_that_nobody_could_have_granted_breaks_the_rule_of_a
     assert found is not None
     assert (found.invariant, found.expected) == (11, "a step that admin may take here")
     assert found.found.startswith("contract.released by admin:5: ")
+    true = story(*STORIES["refunded on request"])
+    twice = Story(true.contract, [*true.events, true.events[-1]]).forged()
+    assert twice.steps == Finding(
+        *(11, twice.events[-1].key, "a step that admin may take here"),
+        f"contract.refunded by admin:5: {AlreadyRefunded().message}",
+    )
 
 
 STRANGERS: list[tuple[str, Steps, int, str, int, str]] = [
@@ -283,6 +291,22 @@ def test_in_the_commit_of_a_refund_only_its_admin_cancels() -> None:
     assert lie.steps.found.startswith("contract.cancelled by client:3: ")
 
 
+def test_in_the_commit_of_a_refund_an_admin_takes_no_other_step() -> None:
+    true = story(*PAID, ("approve", BOB), ("approve refund", OLGA))
+    granted = true.events[-1].commit_id
+    lie = true.with_event(2, actor="admin:5", commit_id=granted).forged()
+    assert lie.steps is not None
+    assert lie.steps.expected == "a step that freelancer or partner may take here"
+
+
+def test_whoever_cancels_is_named_by_a_word() -> None:
+    true = story(("cancel", ALICE))
+    body = msgspec.json.decode(true.events[1].body) | {"by": 5}
+    lie = true.with_event(1, body=canonical(body)).forged()
+    assert lie.steps is not None
+    assert lie.steps.expected == "events that can be read"
+
+
 def test_a_request_changes_the_state_before_a_release_does() -> None:
     true = story(*DONE, ("request release", ALICE))
     assert true.changed(tranches=(Money.HELD,)).steps == Finding(
@@ -295,6 +319,9 @@ def test_work_is_completed_by_whoever_completes_it_at_the_right_time() -> None:
     lie = Story(true.contract, true.events[:2] + true.events[3:]).forged()
     assert lie.steps is not None
     assert (lie.steps.invariant, lie.steps.event) == (10, lie.events[2].key)
+    by_alice = true.with_event(4, actor="client:1").forged()
+    assert by_alice.steps is not None
+    assert by_alice.steps.expected == "a step that freelancer may take here"
 
 
 def test_a_second_funding_by_the_client_is_no_step_of_the_table() -> None:
@@ -356,3 +383,5 @@ def test_an_actor_that_cannot_be_read_is_a_finding(actor: str) -> None:
         "events that can be read",
     )
     assert found.found.startswith("ValueError: ")
+    if actor == "nobody:1":
+        assert found.found == "ValueError: 'nobody' is not a valid Role"

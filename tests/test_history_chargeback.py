@@ -9,6 +9,7 @@ import pytest
 
 from chronicle import CANCELLED, DONE, ONGOING, PAID, Steps, Story, story
 from disputed import disputed
+from earnest.domain.audit import canonical
 from earnest.domain.bearing import Dossier, Exposure
 from earnest.domain.chargeback import ChargebackState
 from earnest.domain.chargeback_history import charged_back, covering
@@ -17,6 +18,9 @@ from earnest.domain.contract import Dispute, Money
 from earnest.domain.history import Finding
 from earnest.ids import Ids
 from hired import payment
+from till import NOW, Till, a_business
+
+LATER = NOW + timedelta(days=1)
 
 
 def banked(*states: str, steps: Steps = ONGOING, **changes: Any) -> Story:
@@ -53,6 +57,34 @@ def test_a_true_story_of_a_chargeback_is_believed(
     true = banked(*states, steps=steps, **changes)
     assert (true.chain, true.steps) == (None, None)
     assert covering(true.events) == (frozenset({0}) if "lost" in states else frozenset())
+
+
+def test_a_chargeback_of_a_partners_contract_is_believed() -> None:
+    till = Till.open(a_business(), (60_000, 40_000))
+    till.fund()
+    for state in ("open", "won"):
+        taken = Dossier(
+            ChargebackState(state), till.contract.charge_minor, "SAR", "fraud", None, ()
+        )
+        around = Exposure(till.payment, till.contract)
+        change = learn(disputed(), taken, around, LATER, LATER, till.ids)
+        assert change.contract is not None
+        till.contract = change.contract
+        till.events += [event for event in change.events if event.contract == till.contract.key]
+        told = Story(till.contract, till.events)
+        assert (told.chain, told.steps) == (None, None)
+        assert till.contract.charged_back is (state == "open")
+
+
+def test_a_loss_that_does_not_say_otherwise_is_decided() -> None:
+    true = banked("lost")
+    said = msgspec.json.decode(true.events[-1].body)
+    del said["undecided"]
+    told = charged_back(
+        true.contract, msgspec.structs.replace(true.events[-1], body=canonical(said))
+    )
+    assert told is not None
+    assert told.effect["charged_back"] is False
 
 
 @pytest.mark.parametrize(

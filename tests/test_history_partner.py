@@ -8,7 +8,12 @@ import pytest
 
 from chronicle import Story
 from earnest.domain.audit import canonical
+from earnest.domain.contract import Money
 from earnest.domain.history import Finding
+from earnest.domain.partner_history import Step, step
+from earnest.domain.party import Role
+from earnest.domain.payment import CaptureKind
+from earnest.domain.refund import Part
 from till import Till, a_business
 
 
@@ -66,6 +71,32 @@ def declined(till: Till) -> None:
     till.rule("decline")
 
 
+def cancelled_for_nothing(till: Till) -> None:
+    """Her policy leaves everything to the seller."""
+    till.fund()
+    assert till.act("cancel") == "ok"
+    assert till.contract.settled
+
+
+def waited_for(till: Till) -> None:
+    till.hear(CaptureKind.PROCESSING)
+
+
+def paid_by_bank(till: Till) -> None:
+    waited_for(till)
+    till.fund()
+
+
+def failed(till: Till) -> None:
+    waited_for(till)
+    till.hear(CaptureKind.FAILED)
+
+
+def expired(till: Till) -> None:
+    waited_for(till)
+    till.hear(CaptureKind.EXPIRED)
+
+
 def tell(happened: Callable[[Till], None], **settings: Any) -> Story:
     """Two milestones of 600.00 and 400.00, and what happened to them."""
     till = Till.open(a_business(**settings), (60_000, 40_000))
@@ -84,6 +115,7 @@ def saying(story: Story, type_: str, **said: Any) -> Story:
     return story.with_event(index, body=canonical(body)).forged()
 
 
+ALL_TO_SELLER = {"cancellation_not_started_bps": 10_000}
 TRUE: list[tuple[Callable[[Till], None], dict[str, Any]]] = [
     (delivered, {}),
     (released, {}),
@@ -95,6 +127,11 @@ TRUE: list[tuple[Callable[[Till], None], dict[str, Any]]] = [
     (cancelled_paid, {}),
     (paid_too_late, {}),
     (declined, {"refund_approval": "admin"}),
+    (cancelled_for_nothing, ALL_TO_SELLER),
+    (waited_for, {}),
+    (failed, {}),
+    (expired, {}),
+    (paid_by_bank, {}),
 ]
 
 
@@ -156,6 +193,56 @@ def test_an_admin_takes_none_of_the_steps_that_the_system_takes(
     assert lie.steps == Finding(10, lie.events[index].key, expected, found)
 
 
+def test_only_who_cancels_settles_a_cancellation_that_leaves_the_buyer_nothing() -> None:
+    true = tell(cancelled_for_nothing, **ALL_TO_SELLER)
+    lie = true.with_event(-1, actor="system:0").forged()
+    expected, found = "a step that partner may take here", "contract.refunded by system:0"
+    assert lie.steps == Finding(10, lie.events[-1].key, expected, found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "buyers_minor", "by"),
+    [
+        ("cancellation", (0, 0), "partner"),
+        ("cancellation", (0, 1), "system"),
+        ("cancellation", (1, 1), "system"),
+        ("full", (0, 0), "system"),
+        ("late", (0, 0), "system"),
+    ],
+)
+def test_only_a_cancellation_without_anything_for_the_buyer_asks_no_provider(
+    kind: str, buyers_minor: tuple[int, ...], by: str
+) -> None:
+    true = tell(cancelled_for_nothing, **ALL_TO_SELLER)
+    parts = [Part(index, minor, 0, ()) for index, minor in enumerate(buyers_minor)]
+    body = canonical({"kind": kind, "parts": msgspec.to_builtins(parts)})
+    told = step(true.contract, msgspec.structs.replace(true.events[-1], body=body))
+    assert told is not None
+    assert (told.verb, told.tranches, sorted(told.by)) == (None, (0, 1), [by])
+    assert sorted(told.states) == (["held"] if by == "partner" else ["refund_pending"])
+
+
+def test_money_that_came_too_late_is_on_its_way_back_when_it_is_told() -> None:
+    true = tell(paid_too_late)
+    (event,) = (one for one in true.events if one.type == "refund.full-initiated")
+    told = step(true.contract, event)
+    pending = (Money.REFUND_PENDING, Money.REFUND_PENDING)
+    assert told == Step(
+        effect={"tranches": pending},
+        verb=None,
+        tranches=(0, 1),
+        by=frozenset({Role.SYSTEM}),
+        states=frozenset({Money.REFUND_PENDING}),
+        says={"amount": true.contract.major(true.contract.charge_minor), "seller": 0},
+    )
+
+
+def test_a_refund_succeeds_after_it_was_begun() -> None:
+    early = tell(refunded).without("refund.full-initiated").forged()
+    index = index_of(early, "refund.full-succeeded")
+    assert early.steps == Finding(10, early.events[index].key, "tranche 0 refund_pending", "held")
+
+
 def test_only_an_admin_declines_a_refund() -> None:
     true = tell(declined, refund_approval="admin")
     index = index_of(true, "refund.declined")
@@ -188,6 +275,7 @@ def test_a_step_is_about_tranches_that_are_where_it_takes_them_from() -> None:
     [
         (released, "contract.released", "amount", "1000"),
         (released, "contract.released", "seller", "1000"),
+        (released, "contract.released", "charge", "1143.75"),
         (refunded, "refund.full-initiated", "amount", "600"),
         (refunded, "refund.full-succeeded", "seller", "0"),
         (refunded, "contract.refunded", "amount", "600"),
@@ -204,6 +292,28 @@ def test_what_is_told_of_money_is_what_was_posted(
     del body[name]
     silent = true.with_event(index, body=canonical(body)).forged()
     assert silent.steps == Finding(11, key, f"{name} {right}", "nothing")
+
+
+@pytest.mark.parametrize(
+    ("type_", "milestone"),
+    [("contract.released", 0), ("refund.partial-initiated", 1), ("contract.refunded", 1)],
+)
+def test_who_names_a_milestone_names_the_one_that_the_money_left(
+    type_: str, milestone: int
+) -> None:
+    true = tell(partly_refunded)
+    key = true.events[index_of(true, type_)].key
+    right = true.contract.terms.milestones[milestone].id
+    assert saying(true, type_, milestone=5).steps == Finding(11, key, f"milestone {right}", "5")
+
+
+def test_money_of_two_milestones_has_not_left_one() -> None:
+    true = tell(released)
+    event = true.events[index_of(true, "contract.released")]
+    ids = [one.id for one in true.contract.terms.milestones]
+    lie = saying(true, event.type, milestone=ids[0])
+    both = canonical({"ids": ids}).partition(":")[2].rstrip("}")
+    assert lie.steps == Finding(11, event.key, f"milestone {both}", f"{ids[0]}")
 
 
 def test_the_last_word_on_the_status_is_the_status() -> None:

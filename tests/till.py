@@ -18,6 +18,7 @@ import msgspec
 from earnest.domain import hiring, partner, returning, verbs
 from earnest.domain.audit import Event
 from earnest.domain.business import Business
+from earnest.domain.capture import Situation, take_capture
 from earnest.domain.change import Change
 from earnest.domain.contract import Contract, Money
 from earnest.domain.history import check_chain, replay
@@ -26,7 +27,7 @@ from earnest.domain.partner import Draft, Stage
 from earnest.domain.partner_history import settled_parts
 from earnest.domain.partner_settings import Wanted, new_settings
 from earnest.domain.party import SYSTEM, Actor, Member, Role
-from earnest.domain.payment import Payment, PaymentState
+from earnest.domain.payment import Capture, CaptureKind, Payment, PaymentState
 from earnest.domain.refund import Refund, RefundKind, RefundState
 from earnest.errors import EarnestError
 from earnest.ids import Ids, PublicId
@@ -206,6 +207,30 @@ class Till(msgspec.Struct):
         self.payment = change.payment
         self._take(change)
         return "ok"
+
+    def hear(self, kind: CaptureKind) -> None:
+        """What the buyer's bank does about the payment before any money comes: PROCESSING, FAILED,
+        EXPIRED."""
+        news = Capture(
+            provider="sandbox",
+            provider_account=self.payment.provider_account,
+            event_id=f"evt_{len(self.events)}",
+            type=f"checkout.session.{kind}",
+            kind=kind,
+            ours=True,
+            occurred_at=NOW,
+            payload=b"{}",
+        )
+        around = Situation(
+            *(self.payment, self.contract, None, None),
+            applied=False,
+            quarantined=False,
+            counted=False,
+        )
+        change = take_capture(news, around, self.business, NOW, self.ids)
+        assert change.payment is not None
+        self.payment = change.payment
+        self._take(change)
 
     def rule(self, word: str) -> None:
         """Olga approves or declines every refund that waits for her."""
