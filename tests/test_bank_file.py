@@ -51,31 +51,57 @@ def test_it_reads_columns_in_any_order_with_any_separator(separator: str) -> Non
 
 
 HEADER = "date,amount,currency,reference\n"
+BEGIN = "must begin with a line of date, amount, currency, reference"
+DAY = "must be a day such as 2026-11-22"
+NUMBER = "must be a number such as 1234.56, without thousands separators"
+CURRENCY = "must be an ISO 4217 code such as INR or SAR"
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "bank must begin with a line of date, amount, currency, reference"),
-        ("date,amount,currency\n", "one column reference"),
-        ("date,date,amount,currency,reference\n", "one column date"),
+        ("", f"bank {BEGIN}"),
+        ("dateXamountXcurrencyXreference\n", f"bank {BEGIN}"),
+        ("date,amount,currency\n", "bank must have one column reference in its first line"),
+        (
+            "date,date,amount,currency,reference\n",
+            "bank must have one column date in its first line",
+        ),
         (HEADER + "2026-11-22,1,INR\n", "line 2 must have 4 columns"),
-        (HEADER + "22.11.2026,1,INR,x\n", "line 2: date must be a day"),
-        (HEADER + "2026-02-30,1,INR,x\n", "line 2: date must be a day"),
-        (HEADER + '2026-11-22,"1,234.50",INR,x\n', "line 2: amount must be a number"),
-        (HEADER + "2026-11-22,1e3,INR,x\n", "line 2: amount must be a number"),
-        (HEADER + "2026-11-22,NaN,INR,x\n", "line 2: amount must be a number"),
+        (HEADER + "22.11.2026,1,INR,x\n", f"line 2: date {DAY}"),
+        (HEADER + "2026-02-30,1,INR,x\n", f"line 2: date {DAY}"),
+        (HEADER + "20261122,1,INR,x\n", f"line 2: date {DAY}"),
+        (HEADER + "2026-W47-7,1,INR,x\n", f"line 2: date {DAY}"),
+        (HEADER + '2026-11-22,"1,234.50",INR,x\n', f"line 2: amount {NUMBER}"),
+        (HEADER + "2026-11-22,1e3,INR,x\n", f"line 2: amount {NUMBER}"),
+        (HEADER + "2026-11-22,NaN,INR,x\n", f"line 2: amount {NUMBER}"),
         (HEADER + "2026-11-22,0.00,INR,x\n", "line 2: amount must not be 0"),
-        (HEADER + "2026-11-22,1.005,INR,x\n", "line 2: amount must have at most 2 decimals"),
-        (HEADER + "2026-11-22,0.5,JPY,x\n", "line 2: amount must have at most 0 decimals"),
-        (HEADER + "2026-11-22,1,RUPEES,x\n", "line 2: currency must be an ISO 4217 code"),
-        (HEADER + '2026-11-22,1,INR,"x\n', "bank is no CSV file"),
+        (HEADER + "2026-11-22,1.005,INR,x\n", "line 2: amount must have at most 2 decimals in INR"),
+        (HEADER + "2026-11-22,0.5,JPY,x\n", "line 2: amount must have at most 0 decimals in JPY"),
+        (HEADER + "2026-11-22,1,RUPEES,x\n", f"line 2: currency {CURRENCY}"),
+        (HEADER + '2026-11-22,1,INR,"x\n', "bank is no CSV file: unexpected end of data"),
     ],
 )
 def test_it_says_which_line_is_wrong(text: str, says: str) -> None:
     with pytest.raises(InvalidField) as refused:
         read_bank_file(text)
-    assert says in str(refused.value)
+    assert str(refused.value) == says
+
+
+def test_blank_lines_between_rows_are_passed_over() -> None:
+    text = f"{HEADER}2026-11-22,1,INR,x\n\n , ,,\n2026-11-23,0.50,INR,y\n"
+    assert read_bank_file(text) == [
+        Row(2, date(2026, 11, 22), 100, "INR", "x"),
+        Row(5, date(2026, 11, 23), 50, "INR", "y"),
+    ]
+
+
+def test_a_file_has_twenty_million_characters_at_most() -> None:
+    blanks = (" " * 99_999 + "\n") * 200
+    longest = HEADER + blanks[len(HEADER) :]
+    assert (len(longest), read_bank_file(longest)) == (20_000_000, [])
+    with pytest.raises(InvalidField, match=r"\Abank must have at most 20,000,000 characters\Z"):
+        read_bank_file(longest + "\n")
 
 
 @given(st.text(max_size=200))
@@ -103,7 +129,8 @@ def test_a_row_that_nobody_sent_and_a_line_that_never_came() -> None:
 
 
 def test_what_was_sent_in_the_last_week_may_be_on_its_way() -> None:
-    assert causes([], [sent("aaa", 500, 24)]) == [("timing", None, "txn_aaa", 500, 0)]
+    for day, cause in ((23, "missing_there"), (24, "timing"), (30, "timing")):
+        assert causes([], [sent("aaa", 500, day)]) == [(cause, None, "txn_aaa", 500, 0)]
 
 
 def test_a_reference_brings_another_amount_and_a_late_row_to_their_line() -> None:
@@ -117,6 +144,49 @@ def test_a_reference_brings_another_amount_and_a_late_row_to_their_line() -> Non
         ("amount", 2, "txn_aaa", 500, 499),
         ("timing", 3, "txn_bbb", 600, 600),
         ("currency", 4, "txn_ccc", 700, 700),
+    ]
+
+
+def test_a_row_whose_reference_names_two_lines_is_the_one_of_them() -> None:
+    lines = [sent("aaa", 500, 5), sent("bbb", 500, 5)]
+    assert causes([came(2, 500, 6, "po_aaa and po_bbb")], lines) == [
+        ("missing_there", None, "txn_bbb", 500, 0)
+    ]
+
+
+def test_of_rows_that_name_a_line_it_is_the_one_in_its_currency_then_the_nearest() -> None:
+    rows = [came(2, 500, 5, "po_aaa", "EUR"), came(3, 500, 7, "po_aaa")]
+    assert causes(rows, [sent("aaa", 500, 5)]) == [("missing_here", 2, "", 0, 500)]
+    rows = [came(2, 500, 20, "po_aaa"), came(3, 500, 7, "po_aaa")]
+    assert causes(rows, [sent("aaa", 500, 5)]) == [("missing_here", 2, "", 0, 500)]
+
+
+def test_a_row_that_names_its_line_has_a_week_to_come() -> None:
+    assert causes([came(2, 500, 12, "po_aaa")], [sent("aaa", 500, 5)]) == []
+    assert causes([came(2, 500, 13, "po_aaa")], [sent("aaa", 500, 5)]) == [
+        ("timing", 2, "txn_aaa", 500, 500)
+    ]
+
+
+def test_a_short_id_of_the_providers_names_nothing() -> None:
+    short = [sent("x", 500, 5)]
+    assert causes([came(2, 499, 5, "txn_x po_x")], short) == [
+        ("missing_here", 2, "", 0, 499),
+        ("missing_there", None, "txn_x", 500, 0),
+    ]
+
+
+def test_a_row_is_matched_once_and_a_line_is() -> None:
+    one, two = sent("aaa", 500, 5), sent("bbb", 500, 5)
+    assert causes([came(2, 500, 5), came(3, 500, 6)], [one]) == [("missing_here", 3, "", 0, 500)]
+    assert causes([came(2, 500, 5)], [one, two]) == [("missing_there", None, "txn_bbb", 500, 0)]
+
+
+def test_differences_are_listed_by_day_then_line_then_row() -> None:
+    rows = [came(4, 3, 6), came(3, 4, 5), came(2, 5, 5)]
+    lines = [sent("bbb", 600, 5), sent("aaa", 700, 5), sent("ccc", 800, 4)]
+    assert [one[1] or one[2] for one in causes(rows, lines)] == [
+        *("txn_ccc", 2, 3, "txn_aaa", "txn_bbb", 4)
     ]
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earnest.domain.reconciliation import (
+    SETTLED_LATER,
     Balances,
     Cause,
     Difference,
@@ -18,6 +19,7 @@ from earnest.domain.reconciliation import (
     Result,
     Unexplained,
     When,
+    altered,
     compare,
     facts_of,
     to_book,
@@ -56,6 +58,12 @@ def test_it_has_the_words_of_the_provider_interface() -> None:
     assert [str(kind) for kind in Kind] == [str(kind) for kind in BalanceKind]
 
 
+def test_it_has_a_word_for_each_cause_and_looks_again_at_what_time_may_explain() -> None:
+    causes_told = "missing_here missing_there amount fee timing currency altered".split()
+    assert [str(cause) for cause in Cause] == causes_told
+    assert {"timing", "missing_here", "missing_there", "fee"} == SETTLED_LATER
+
+
 # -- one difference of each kind ------------------------------------------------------------------
 
 
@@ -66,6 +74,11 @@ def test_a_clean_day_has_no_drift() -> None:
     assert (result.lines, result.entries) == (1, 1)
 
 
+def test_a_day_has_as_many_lines_and_entries_as_were_told() -> None:
+    result = compared(*(there("pi_1", 100) for _ in range(3)), here("pi_1", 300))
+    assert (result.lines, result.entries) == (3, 1)
+
+
 def test_a_payment_of_several_lines_is_one_source() -> None:
     assert causes(there("pi_1", 200), there("pi_1", 300), here("pi_1", 500)) == []
 
@@ -73,6 +86,7 @@ def test_a_payment_of_several_lines_is_one_source() -> None:
 def test_it_says_which_side_misses_something() -> None:
     assert causes(there("pi_1", 500)) == [("missing_here", "pi_1", 500)]
     assert causes(here("pi_1", 500)) == [("missing_there", "pi_1", -500)]
+    assert [one.of for one in compared(here("pi_1", 500)).differences] == [""]
 
 
 def test_another_amount_and_a_second_line_are_of_the_amount() -> None:
@@ -92,6 +106,30 @@ def test_the_next_day_explains_what_the_day_before_had_left() -> None:
     assert causes(left, opening=Balances(500, 0)) == [("missing_here", "pi_1", 500)]
 
 
+def test_a_difference_says_what_it_is_of_in_whichever_order_it_is_told() -> None:
+    named = there("pi_1", 500, of="refund")
+    for facts in ((named, here("pi_1", 400)), (here("pi_1", 400), named)):
+        (found,) = compared(*facts).differences
+        assert found == Difference(Cause.AMOUNT, Kind.CHARGE, "pi_1", "INR", 500, 400, "refund")
+
+
+def test_differences_are_listed_by_cause_then_kind_then_source() -> None:
+    facts = [
+        there("z", 5, kind=Kind.TRANSFER),
+        there("b", 5),
+        there("a", 5, kind=Kind.REFUND),
+        there("a", 5),
+        here("y", 5),
+    ]
+    assert [(one.cause, one.kind, one.source_id) for one in compared(*facts).differences] == [
+        ("missing_here", "charge", "a"),
+        ("missing_here", "charge", "b"),
+        ("missing_here", "refund", "a"),
+        ("missing_here", "transfer", "z"),
+        ("missing_there", "charge", "y"),
+    ]
+
+
 def test_a_later_wrong_amount_is_not_only_late() -> None:
     assert causes(there("pi_1", 500), here("pi_1", 400, AFTER)) == [("amount", "pi_1", 500)]
 
@@ -99,6 +137,7 @@ def test_a_later_wrong_amount_is_not_only_late() -> None:
 def test_fees_that_are_not_booked_or_otherwise_are_fees() -> None:
     (fee,) = [f for f in facts_of(line("txn_1", Kind.CHARGE, 500, 15), TODAY) if f.kind is Kind.FEE]
     assert causes(fee) == [("fee", "txn_1", -15)]
+    assert [one.of for one in compared(fee).differences] == ["charge"]
     assert causes(fee, here("txn_1", -14, kind=Kind.FEE)) == [("fee", "txn_1", -1)]
     assert causes(fee, here("txn_1", -15, kind=Kind.FEE)) == []
     assert causes(here("txn_1", -15, kind=Kind.FEE)) == [("missing_there", "txn_1", 15)]
@@ -114,6 +153,20 @@ def test_another_currency_is_found_on_both_sides() -> None:
     assert [d.cause for one in found for d in one.differences] == [Cause.CURRENCY] * 2
 
 
+def test_another_amount_in_each_of_two_currencies_is_of_the_amounts() -> None:
+    dollars = Fact(TODAY, Kind.CHARGE, "pi_1", "USD", there_minor=5, here_minor=4)
+    found = compare(DAY, [dollars, there("pi_1", 500), here("pi_1", 400)], {})
+    assert [d.cause for one in found for d in one.differences] == [Cause.AMOUNT] * 2
+
+
+@pytest.mark.parametrize("kind", [Kind.TRANSFER_RETURNED, Kind.REFUND_RETURNED])
+def test_a_return_under_its_own_name_is_not_taken_for_one_that_has_its_name(kind: Kind) -> None:
+    agreed = (there("tr_1", 500, kind=kind), here("tr_1", 500, kind=kind))
+    assert causes(*agreed, there("trr_2", 500, kind=kind)) == [("missing_here", "trr_2", 500)]
+    assert causes(*agreed, here("tr_2", 500, kind=kind)) == [("missing_there", "tr_2", -500)]
+    assert causes(*agreed, there("trr_2", 500, kind=kind), here("tr_2", 500, kind=kind)) == []
+
+
 def test_a_transfer_that_came_back_is_the_one_that_the_ledger_means() -> None:
     back = there("trr_1", 500, kind=Kind.TRANSFER_RETURNED)
     ours = here("tr_1", 500, kind=Kind.TRANSFER_RETURNED)
@@ -126,18 +179,33 @@ def test_a_transfer_that_came_back_is_the_one_that_the_ledger_means() -> None:
     ]
 
 
+def test_a_return_of_nothing_takes_no_name_from_another() -> None:
+    back = [
+        there(source, minor, kind=Kind.TRANSFER_RETURNED)
+        for source, minor in (("trr_1", 500), ("trr_0", 0), ("trr_1", 0))
+    ]
+    assert causes(*back, here("tr_1", 500, kind=Kind.TRANSFER_RETURNED)) == []
+
+
 def moved_to(fact: Fact, when: When) -> Fact:
     return Fact(when, fact.kind, fact.source_id, fact.currency, fact.there_minor, fact.here_minor)
 
 
 def test_a_line_that_was_altered_is_told_and_changes_no_sum() -> None:
-    told = Difference(Cause.ALTERED, Kind.CHARGE, "txn_1", "INR", 400, 500)
+    told = Difference(Cause.ALTERED, Kind.CHARGE, "txn_1", "INR", 400, 500, "charge pi_1")
     (result,) = compare(DAY, [there("pi_1", 500), here("pi_1", 500)], {}, [told])
     assert (result.differences, result.closing.drift_minor) == ((told,), 0)
 
 
+def test_a_line_that_came_again_says_what_it_was_and_what_it_says_now() -> None:
+    first, again = line("txn_1", Kind.CHARGE, 500, 15, "pi_1"), line("txn_1", Kind.FEE, 400, 5)
+    assert altered(again, first) == Difference(
+        Cause.ALTERED, Kind.FEE, "txn_1#altered", "INR", 395, 485, "fee txn_1"
+    )
+
+
 def test_it_refuses_an_opening_that_nothing_explains() -> None:
-    with pytest.raises(Unexplained):
+    with pytest.raises(Unexplained, match=r"\A2026-11-22 INR\Z"):
         compared(opening=Balances(500, 0))
 
 
