@@ -86,6 +86,10 @@ def test_a_person_bears_no_more_than_they_got_and_still_have(
     assert Purse(wallet_minor, got_minor).bears_minor == bears_minor
 
 
+def test_a_purse_of_which_nothing_is_known_is_empty() -> None:
+    assert Purse().plus(5) == Purse(5, 5)
+
+
 def test_what_one_line_took_the_next_cannot_take_again() -> None:
     exposure = given_out(Purse(100, 100), Purse(200, 200))
     assert borne(exposure, -250, -250) == [

@@ -1,7 +1,7 @@
 """What tells people and bank accounts apart: by property, and each refusal by name."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from earnest.domain.identity import IBAN_LENGTHS
 from earnest.errors import InvalidField
 
 TODAY = date(2026, 5, 1)
+NO_IBAN = "must be an IBAN, such as SA and 22 digits"
 # The examples that the registry of ISO 13616 and banks print.
 KNOWN_IBANS = (
     "SA0380000000608010167519",
@@ -100,22 +101,22 @@ def test_it_finds_what_was_left_out_or_typed_twice(right: str, count: int) -> No
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("", "must be an IBAN"),
-        ("0380000000608010167519", "must be an IBAN"),
-        ("ZZ0380000000608010167519", "must be an IBAN"),
-        ("US0380000000608010167519", "must be an IBAN"),
-        ("SA03-8000-0000-6080-1016-7519", "must be an IBAN"),
-        ("SA03٨000000060801016751٩", "must be an IBAN"),
-        ("SA0380000000608010167519\n", "must be an IBAN"),
+        ("", NO_IBAN),
+        ("0380000000608010167519", NO_IBAN),
+        ("ZZ0380000000608010167519", NO_IBAN),
+        ("US0380000000608010167519", NO_IBAN),
+        ("SA03-8000-0000-6080-1016-7519", NO_IBAN),
+        ("SA03٨000000060801016751٩", NO_IBAN),
+        ("SA0380000000608010167519\n", NO_IBAN),
         ("SA038000000060801016751", "must be SA and 22 digits"),
         ("SA038000000060801016751A", "must be SA and 22 digits"),
-        ("SA0480000000608010167519", "check digits do not fit"),
+        ("SA0480000000608010167519", "is mistyped: its check digits do not fit"),
         ("DE8937040044053201300", "must be DE and 20 letters and digits"),
-        ("SA" * 5_000, "must be an IBAN"),
+        ("SA" * 5_000, NO_IBAN),
     ],
 )
 def test_it_refuses_what_is_no_iban(text: str, wanted: str) -> None:
-    assert wanted in expected(identity.iban, text)
+    assert expected(identity.iban, text) == wanted
 
 
 # -- BIC ------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ def test_it_takes_bics_of_8_and_11(text: str) -> None:
      "RJHISARİ", "RJHISARI\n\nA"],
 )  # fmt: skip
 def test_it_refuses_what_is_no_bic(text: str) -> None:
-    assert "must be a BIC" in expected(identity.bic, text)
+    assert expected(identity.bic, text) == ("must be a BIC of 8 or 11 characters, such as RJHISARI")
 
 
 # -- people ---------------------------------------------------------------------------------------
@@ -149,7 +150,9 @@ def test_it_takes_phone_numbers_of_8_to_15_digits(text: str) -> None:
      "966-500-000-001", "٩٦٦٥٠٠٠٠٠٠٠١", "966500000001\n", "96650000000x"],
 )  # fmt: skip
 def test_it_refuses_other_ways_to_write_a_phone_number(text: str) -> None:
-    assert "8 to 15 digits" in expected(identity.phone_number, text)
+    assert expected(identity.phone_number, text) == (
+        "must be 8 to 15 digits, beginning with the country code, without + or spaces"
+    )
 
 
 @pytest.mark.parametrize("text", ["1012345678", "2012345678"])
@@ -163,7 +166,7 @@ def test_it_takes_the_ids_of_citizens_and_residents(text: str) -> None:
      " 1012345678", "10-1234567"],
 )  # fmt: skip
 def test_it_refuses_other_national_ids(text: str) -> None:
-    assert "10 digits" in expected(identity.national_id, text)
+    assert expected(identity.national_id, text) == "must be 10 digits, the first of them 1 or 2"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +198,25 @@ def test_it_refuses_names_that_nobody_has(text: str) -> None:
     assert expected(identity.person_name, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("x" * 101, "must be at most 100 characters long"),
+        ("a" + "\u0301" * 31, "must not pile up more than 30 marks"),
+        ("Hu\x00da", "must not contain control or invisible characters"),
+        ("...", "must contain a letter"),
+        ("", "is required"),
+        (" ", "is required"),
+    ],
+)
+def test_it_says_what_is_wrong_with_a_name(text: str, wanted: str) -> None:
+    assert expected(identity.person_name, text) == wanted
+
+
+def test_a_name_may_have_thirty_marks_in_a_row() -> None:
+    assert identity.person_name("x" + "\u0301" * 30, "firstName") == "x" + "\u0301" * 30
+
+
 def test_a_last_name_may_be_missing_but_not_be_nonsense() -> None:
     assert identity.person_name("", "lastName", required=False) == ""
     assert identity.person_name("  ", "lastName", required=False) == ""
@@ -214,7 +236,17 @@ def test_it_takes_a_day_of_birth(text: str) -> None:
      "1875-01-01", "0001-01-01", "1990-02-28x", "1990-02-28\n"],
 )  # fmt: skip
 def test_it_refuses_days_on_which_nobody_was_born(text: str) -> None:
-    assert "must be a day" in expected(identity.birthday, text, TODAY)
+    assert expected(identity.birthday, text, TODAY).startswith("must be a day")
+
+
+def test_nobody_was_born_today_or_more_than_150_years_ago() -> None:
+    oldest, youngest = TODAY - timedelta(days=150 * 366 - 1), TODAY - timedelta(days=1)
+    for born in (oldest, youngest):
+        assert identity.birthday(born.isoformat(), "dateOfBirth", TODAY) == born
+    for never in (oldest - timedelta(days=1), TODAY):
+        wanted = "must be a day in the past"
+        assert expected(identity.birthday, never.isoformat(), TODAY) == wanted
+    assert expected(identity.birthday, "1990-02-30", TODAY) == "must be a day, YYYY-MM-DD"
 
 
 # -- masks ----------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def test_a_contract_is_between_two_people() -> None:
     [
         (
             [stage(1)] * (MILESTONES_MAX + 1),
-            f"Milestones must have at most {MILESTONES_MAX} entries",
+            "Milestones must have at most 100 entries",
         ),
         ([stage(100_000)], "Milestones[0].Amount must be less than the contract's amount"),
         (
@@ -113,11 +113,11 @@ def test_a_contract_is_between_two_people() -> None:
         ),
         (
             [stage(60_000), stage(40_000, due_at=NOW)],
-            f"Milestones[1].DueDate must be in the future, within {DUE_YEARS_MAX} years",
+            "Milestones[1].DueDate must be in the future, within 10 years",
         ),
         (
             [stage(60_000, due_at=NOW + timedelta(days=366 * DUE_YEARS_MAX)), stage(40_000)],
-            f"Milestones[0].DueDate must be in the future, within {DUE_YEARS_MAX} years",
+            "Milestones[0].DueDate must be in the future, within 10 years",
         ),
     ],
 )
