@@ -95,5 +95,7 @@ def check_dates(start: date | None, end: date | None, today: date) -> None:
         raise InvalidField("startDate", "must not be in the past")
     if end is not None and end < (start or today):
         raise InvalidField("endDate", "must not be before the start")
-    if (start or today) > last or (end or today) > last:
-        raise InvalidField("endDate" if (end or today) > last else "startDate", "is too far ahead")
+    if end is not None and end > last:
+        raise InvalidField("endDate", "is too far ahead")
+    if start is not None and start > last:
+        raise InvalidField("startDate", "is too far ahead")
