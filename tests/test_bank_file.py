@@ -96,6 +96,13 @@ def test_blank_lines_between_rows_are_passed_over() -> None:
     ]
 
 
+def test_an_amount_is_ten_trillion_at_most() -> None:
+    (row,) = read_bank_file(f"{HEADER}2026-11-22,-10000000000000.00,INR,x\n")
+    assert row.amount_minor == -(10**15)
+    with pytest.raises(InvalidField, match=r"\Aline 2: amount must be at most 10000000000000.00\Z"):
+        read_bank_file(f"{HEADER}2026-11-22,-10000000000000.01,INR,x\n")
+
+
 def test_a_file_has_twenty_million_characters_at_most() -> None:
     blanks = (" " * 99_999 + "\n") * 200
     longest = HEADER + blanks[len(HEADER) :]

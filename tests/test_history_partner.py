@@ -294,6 +294,15 @@ def test_what_is_told_of_money_is_what_was_posted(
     assert silent.steps == Finding(11, key, f"{name} {right}", "nothing")
 
 
+def test_who_does_not_say_for_whom_it_ends_ends_it_for_nobody() -> None:
+    true = tell(cancelled)
+    index = index_of(true, "contract.cancelled")
+    body = msgspec.json.decode(true.events[index].body)
+    del body["by"]
+    silent = true.with_event(index, body=canonical(body)).forged()
+    assert silent.steps == Finding(10, None, "cancelled_by ", "seller")
+
+
 @pytest.mark.parametrize(
     ("type_", "milestone"),
     [("contract.released", 0), ("refund.partial-initiated", 1), ("contract.refunded", 1)],

@@ -182,7 +182,7 @@ def test_a_transfer_that_came_back_is_the_one_that_the_ledger_means() -> None:
 def test_a_return_of_nothing_takes_no_name_from_another() -> None:
     back = [
         there(source, minor, kind=Kind.TRANSFER_RETURNED)
-        for source, minor in (("trr_1", 500), ("trr_0", 0), ("trr_1", 0))
+        for source, minor in (("trr_1", 500), ("trr_1", 0), ("trr_0", 0))
     ]
     assert causes(*back, here("tr_1", 500, kind=Kind.TRANSFER_RETURNED)) == []
 
