@@ -187,6 +187,7 @@ class Field:
         calls: dict[str, set[Place]] = {}
         for name, after in zip(order, [*order[1:], None], strict=True):
             self.calls.seen = set()
+            self._forget()
             self.calls.on()
             passed = self._passes(name, after)
             self.calls.off()
@@ -198,6 +199,11 @@ class Field:
         answer.close()
         sys.stdout.flush()
         os._exit(0)
+
+    def _forget(self) -> None:
+        """Whoever asks for what was asked before calls nothing, and would notice nothing."""
+        for cache in self._caches:
+            cache.cache_clear()
 
     def _passes(self, name: str, after: str | None) -> bool:
         self._failed = False
@@ -217,8 +223,7 @@ class Field:
             if function.__code__.co_firstlineno == mutant.line:
                 function.__code__ = code
         assert code in [function.__code__ for function in living]
-        for cache in self._caches:
-            cache.cache_clear()
+        self._forget()
         for name, after in zip(tests, [*tests[1:], None], strict=True):
             if not self._passes(name, after):
                 # Databases are dropped and the like, as far as that still works.
