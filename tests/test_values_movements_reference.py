@@ -28,5 +28,9 @@ def test_the_smallest_transfer_is_shown_and_none_of_zero(monkeypatch: pytest.Mon
 
 
 def test_what_bob_bears_of_the_example_is_our_fee_its_tax_and_the_partners() -> None:
-    assert [line.amount_minor for line in FEES] == [2_000, 300, 5_000]
+    assert [(line.type, line.payer, line.amount_minor) for line in FEES] == [
+        ("escrowFee", "seller", 2_000),
+        ("escrowFeeTax", "seller", 300),
+        ("externalPlatformFee", "seller", 5_000),
+    ]
     assert "of which Bob bears 73.00 of fees and tax" in reference.HEAD.replace("\n", " ")
