@@ -1,6 +1,6 @@
 """From a job to a contract and its payment, in whichever order they come (D2), in values alone."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -282,9 +282,9 @@ def test_a_payment_asks_for_the_contracts_amount_whatever_the_job_says_now() -> 
 # -- the money arrives ----------------------------------------------------------------------------
 
 
-def fund(contract: Contract, *, to_source: bool = False, **more: Any) -> Change:
-    paid = payment(amount_minor=contract.charge_minor, **more)
-    return hiring.fund(contract, paid, SYSTEM, THEN, Drawn().ids, to_source=to_source)
+def fund(contract: Contract, *, captured_at: datetime | None = None, **more: Any) -> Change:
+    paid = payment(amount_minor=contract.charge_minor, captured_at=captured_at)
+    return hiring.fund(contract, paid, SYSTEM, THEN, Drawn().ids, **more)
 
 
 def test_it_is_held_tranche_by_tranche() -> None:

@@ -327,7 +327,9 @@ def test_there_is_no_refund_of_a_contract_that_ended_without_being_cancelled() -
 
 def test_a_client_refunds_where_the_policy_lets_them() -> None:
     before = contract_after(("fund", SYSTEM))
-    assert after(refund(before, ALICE, by_policy=True)).money == "refunded"
+    refunded = after(refund(before, ALICE, by_policy=True))
+    assert refunded.money == "refunded"
+    assert (refunded.cancel_reason, refunded.cancel_reason_description) == ("", "")
     with pytest.raises(WrongRole):
         refund(before, ALICE)
     with pytest.raises(WrongRole):
