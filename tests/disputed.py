@@ -6,31 +6,15 @@ from earnest.domain.chargeback import Chargeback, Line
 from earnest.domain.contract import Contract, Money
 from earnest.domain.payment import Payment, PaymentState
 from earnest.ids import PublicId
-from reachable import ALICE, BOB, NOW, SHOP, beginnings
+from hired import PROVIDER, payment
+from reachable import NOW, SHOP, beginnings
 
-PROVIDER = 3
 CHARGE_MINOR = 1_200_000
 
 
 def paid(state: PaymentState = PaymentState.CAPTURED) -> Payment:
     """Alice's 12,000.00 for Bob."""
-    return Payment(
-        key=99,
-        public_id=PublicId("0" * 24),
-        business=SHOP.key,
-        job=7,
-        buyer=ALICE.key,
-        seller=BOB.key,
-        provider_account=PROVIDER,
-        amount_minor=CHARGE_MINOR,
-        currency="INR",
-        metadata={},
-        created_at=NOW,
-        version=2,
-        commit_id=1,
-        updated_at=NOW,
-        state=state,
-    )
+    return payment(state, public_id=PublicId("0" * 24), amount_minor=CHARGE_MINOR)
 
 
 def contract_with(money: str) -> Contract:

@@ -20,85 +20,23 @@ import asyncpg
 import msgspec
 import pytest
 
+from anchored import (
+    SIGNER,
+    Books,
+    anchor_all,
+    broken,
+    lines_of,
+    record,
+)
 from damage import RELEASED
 from damage.relink import forge
-from earnest.anchors import AnchorsRefused, Signer, key_as_text, place_of, survey
-from earnest.assembly import build_core
-from earnest.sealing import derive_key
+from earnest.anchors import Signer, key_as_text, place_of, survey
 from earnest.store import anchoring
-from earnest.store.db import Pool
-from earnest.store.invariant import Violation
-from earnest.store.verify import Outside, Report, check, verify
-from earnest.worker.anchoring import write_anchor
-from earnest.worker.chores import chores_of
-from web import SECRET_KEY, make_settings
+from earnest.store.verify import Outside, check, verify
+from web import SECRET_KEY
 
-SIGNER = Signer(derive_key(SECRET_KEY, "anchors"))
 STRANGER = Signer(b"s" * 32)
 ROWS = 60
-
-
-INSERT = """
-INSERT INTO event (id, commit_id, subject, type, actor, recorded_at, body)
-VALUES (nextval('entry_key'), lastval(), 'party:x', 'party.x', 'setup', now(), '{}') RETURNING id
-"""
-
-
-async def record(database: Any) -> int:
-    """An event of nobody's contract, as the application's role may write one; its key."""
-    conn = await asyncpg.connect(database.app_dsn)
-    try:
-        key: int = await conn.fetchval(INSERT)
-        return key
-    finally:
-        await conn.close()
-
-
-class Books(msgspec.Struct, frozen=True):
-    """A database and the directory of its anchors."""
-
-    database: Any
-    directory: Path
-
-    def outside(self, directory: Path | None = None) -> Outside:
-        """Its anchors, or those of `directory` in their place."""
-        anchors = survey(directory or self.directory, {SIGNER.public})
-        return Outside(anchors, place_of(self.directory))
-
-
-HAS_YOUNGER = """
-SELECT EXISTS (
-    SELECT FROM event AS e, ledger_horizon AS h
-    WHERE e.xid >= pg_snapshot_xmin(pg_current_snapshot())::text::bigint + h.xid_offset
-) OR EXISTS (
-    SELECT FROM transfer AS t, ledger_horizon AS h
-    WHERE t.xid >= pg_snapshot_xmin(pg_current_snapshot())::text::bigint + h.xid_offset
-)
-"""
-
-
-async def anchor_all(
-    dsn: str, directory: Path, signer: Signer = SIGNER, *, waits: bool = True
-) -> None:
-    """Write anchors until there is nothing to write. It `waits` until no transaction of another
-    test, in another database of this cluster, holds the horizon back."""
-    pool = Pool(dsn)
-    try:
-        if waits:
-            async with pool.connection() as conn:
-                await until_below_the_horizon(conn)
-        while await write_anchor(pool, directory, signer):
-            pass
-    finally:
-        await pool.close()
-
-
-async def until_below_the_horizon(conn: asyncpg.Connection) -> None:
-    for _ in range(600):
-        if not await conn.fetchval(HAS_YOUNGER):
-            return
-        await asyncio.sleep(0.05)
-    raise TimeoutError("somebody holds the horizon back")
 
 
 @pytest.fixture(scope="module")
@@ -122,13 +60,6 @@ async def superuser(books: Books) -> AsyncIterator[asyncpg.Connection]:
     yield conn
     await transaction.rollback()
     await conn.close()
-
-
-def broken(report: Report) -> Violation:
-    """What of invariant 20 is broken first."""
-    found = [one for one in report.violations if one.invariant == 20]
-    assert found, "nothing was found"
-    return found[0]
 
 
 async def test_it_passes_books_that_are_as_they_were(books: Books) -> None:
@@ -276,11 +207,6 @@ async def test_it_names_what_a_database_restored_from_before_does_not_have(
 # -- the anchors are changed --------------------------------------------------------------------
 
 
-def lines_of(directory: Path) -> tuple[Path, list[bytes]]:
-    (path,) = directory.glob("*.jsonl")
-    return path, path.read_bytes().splitlines(keepends=True)
-
-
 def forged(line: bytes, signer: Signer) -> bytes:
     """The same anchor, without its last event, signed by somebody."""
     raw = msgspec.json.decode(line)["anchor"]
@@ -380,101 +306,6 @@ async def test_it_says_where_anchors_are_when_there_are_none_here(
     report = await check(superuser, only={20}, outside=outside)
     assert (report.violations, report.checked) == ((), ())
     assert place_of(books.directory) in report.not_checked["20"]
-
-
-# -- writing ------------------------------------------------------------------------------------
-
-
-async def test_it_never_misses_a_commit_that_took_long(database: Any, tmp_path: Path) -> None:
-    slow, fast = [await asyncpg.connect(database.app_dsn) for _ in range(2)]
-    await fast.execute(INSERT)
-    await until_below_the_horizon(fast)
-    transaction = slow.transaction()
-    await transaction.start()
-    late = await slow.fetchval(INSERT)
-    await fast.execute(INSERT)
-    books = Books(database, tmp_path)
-    await anchor_all(database.app_dsn, tmp_path, waits=False)
-    await transaction.commit()
-    await anchor_all(database.app_dsn, tmp_path)
-    anchors = [msgspec.json.decode(line)["anchor"] for line in lines_of(tmp_path)[1]]
-    assert [anchor["number"] for anchor in anchors] == [1, 2]
-    superuser = await asyncpg.connect(database.superuser_dsn)
-    await superuser.execute("SET session_replication_role = replica")
-    await superuser.execute("DELETE FROM event WHERE id = $1", late)
-    assert broken(await verify(database.app_dsn, outside=books.outside())).row == str(late)
-    for conn in (slow, fast, superuser):
-        await conn.close()
-
-
-async def test_workers_at_once_write_one_chain(
-    server: Any, written: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(anchoring, "ROWS_MAX", 20)
-    copy = server.create(written.name)
-    await asyncio.gather(*[anchor_all(copy.app_dsn, tmp_path) for _ in range(4)])
-    await anchor_all(copy.app_dsn, tmp_path)
-    report = await verify(copy.app_dsn, only={20}, outside=Books(copy, tmp_path).outside())
-    assert report.violation is None, str(report.violation)
-    assert report.counts["anchor"] == len(lines_of(tmp_path)[1]) > 10
-    server.drop(copy)
-
-
-async def test_it_goes_on_after_a_crash_in_the_middle_of_a_line(
-    database: Any, tmp_path: Path
-) -> None:
-    await record(database)
-    await anchor_all(database.app_dsn, tmp_path)
-    path, lines = lines_of(tmp_path)
-    path.write_bytes(lines[0] + lines[0][:50])
-    await record(database)
-    await anchor_all(database.app_dsn, tmp_path)
-    assert len(lines_of(tmp_path)[1]) == 2
-    report = await verify(database.app_dsn, outside=Books(database, tmp_path).outside())
-    assert (report.violation, report.counts["anchor"]) == (None, 2)
-
-
-@pytest.mark.parametrize("left", [0, 1])
-async def test_it_does_not_paper_over_anchors_that_are_gone(
-    database: Any, tmp_path: Path, left: int
-) -> None:
-    for _ in range(2):
-        await record(database)
-        await anchor_all(database.app_dsn, tmp_path)
-    path, lines = lines_of(tmp_path)
-    path.write_bytes(b"".join(lines[:left]))
-    await record(database)
-    with pytest.raises(AnchorsRefused, match=r"anchor 2 was written to .* and is gone"):
-        await anchor_all(database.app_dsn, tmp_path)
-    assert path.read_bytes() == b"".join(lines[:left])
-    path.write_bytes(b"".join(lines))  # put back from a copy
-    await anchor_all(database.app_dsn, tmp_path)
-    assert len(lines_of(tmp_path)[1]) == 3
-
-
-async def test_it_refuses_a_database_that_is_older_than_its_anchors(
-    database: Any, tmp_path: Path
-) -> None:
-    """As a dump in a younger cluster that was not restored by `earnest restore`."""
-    conn = await asyncpg.connect(database.superuser_dsn)
-    await conn.execute("UPDATE ledger_horizon SET xid_offset = 1000000")
-    await conn.execute(INSERT)
-    await anchor_all(database.app_dsn, tmp_path)
-    await conn.execute("UPDATE ledger_horizon SET xid_offset = 0")
-    await conn.execute(INSERT)
-    with pytest.raises(AnchorsRefused, match="it is older than its anchors"):
-        await anchor_all(database.app_dsn, tmp_path, waits=False)
-    await conn.close()
-
-
-async def test_it_writes_none_where_that_is_switched_off(database: Any, pool: Pool) -> None:
-    names = []
-    for seconds in (0, 600):
-        settings = make_settings(database.app_dsn, anchor_seconds=seconds)
-        core = build_core(settings, pool)
-        names.append({chore.name for chore in chores_of(settings, core)})
-        await core.provider.close()
-    assert names[1] - names[0] == {"write anchors"}
 
 
 # -- the programs -------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disputed import CHARGE_MINOR, PROVIDER, contract_with, disputed, paid
+from disputed import CHARGE_MINOR, contract_with, disputed, paid
 from earnest.domain.bearing import Exposure, Purse, Taken, book
 from earnest.domain.chargeback import Line
 from earnest.domain.movement import ChargebackReturned, ChargedBack
 from earnest.domain.payment import PaymentState
 from earnest.domain.refund import Refund, RefundKind, RefundState
 from earnest.ids import PublicId
+from hired import PROVIDER
 from reachable import ALICE, BOB, NOW, SHOP
 
 

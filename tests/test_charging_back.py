@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from disputed import CHARGE_MINOR, PROVIDER, contract_with, disputed, paid
+from disputed import CHARGE_MINOR, contract_with, disputed, paid
 from earnest.domain import charging_back
 from earnest.domain.bearing import Dossier, Exposure, Purse, Taken
 from earnest.domain.change import Change
@@ -21,6 +21,7 @@ from earnest.domain.movement import (
 from earnest.domain.payment import PaymentState
 from earnest.domain.refund import Part, Refund, RefundKind, RefundState
 from earnest.ids import PublicId
+from hired import PROVIDER
 from reachable import ALICE, BOB, NOW, Drawn
 
 THEN = NOW + timedelta(hours=1)
