@@ -68,10 +68,11 @@ class FoundBrokered(msgspec.Struct, frozen=True):
 
 MONEY_MOVED = ("payment.completed", "contract.released", "contract.refunded")
 
-# `(SELECT $1)`: see store.contracts. People come as columns, in the order of Member.
+# `(SELECT $1)`, `LATERAL (... LIMIT 1)`: see store.contracts. People come as columns, in the order
+# of Member.
 LOAD = """
 SELECT
-    c AS contract, t.terms, p AS payment, y.completed_at IS NOT NULL AS seller_verified,
+    c.contract, t.terms, p.payment, y.completed_at IS NOT NULL AS seller_verified,
     m.keys, m.types, m.moments, m.bodies,
     b.id, b.name, b.currency, b.settings,
     a.status, a.token_generation, k.request_hash, k.status, k.reply, (SELECT business_now()),
@@ -81,14 +82,27 @@ SELECT
     seller.first_name, seller.last_name, seller.created_at
 FROM unnest((SELECT $1::integer[]), (SELECT $2::text[]), (SELECT $3::bytea[]))
     WITH ORDINALITY AS q (business_id, number, scope, position)
-LEFT JOIN business AS b ON b.id = q.business_id
-LEFT JOIN api_client AS a ON a.business_id = q.business_id
-LEFT JOIN contract AS c ON c.business_id = q.business_id AND c.number = q.number
-LEFT JOIN contract_terms AS t ON t.contract_id = c.id
-LEFT JOIN party AS buyer ON buyer.id = c.buyer_id
-LEFT JOIN party AS seller ON seller.id = c.seller_id
-LEFT JOIN payment AS p ON p.contract_id = c.id AND p.state = 'captured'
-LEFT JOIN kyc AS y ON y.party_id = c.seller_id
+LEFT JOIN LATERAL (SELECT * FROM business AS one WHERE one.id = q.business_id LIMIT 1) AS b ON TRUE
+LEFT JOIN LATERAL (
+    SELECT * FROM api_client AS one WHERE one.business_id = q.business_id LIMIT 1
+) AS a ON TRUE
+LEFT JOIN LATERAL (
+    SELECT one AS contract, one.id, one.buyer_id, one.seller_id, one.funded_at
+    FROM contract AS one
+    WHERE one.business_id = q.business_id AND one.number = q.number
+    LIMIT 1
+) AS c ON TRUE
+LEFT JOIN LATERAL (
+    SELECT * FROM contract_terms AS one WHERE one.contract_id = c.id LIMIT 1
+) AS t ON TRUE
+LEFT JOIN LATERAL (SELECT * FROM party AS one WHERE one.id = c.buyer_id LIMIT 1) AS buyer ON TRUE
+LEFT JOIN LATERAL (SELECT * FROM party AS one WHERE one.id = c.seller_id LIMIT 1) AS seller ON TRUE
+LEFT JOIN LATERAL (
+    SELECT one AS payment FROM payment AS one
+    WHERE one.contract_id = c.id AND one.state = 'captured'
+    LIMIT 1
+) AS p ON TRUE
+LEFT JOIN LATERAL (SELECT * FROM kyc AS one WHERE one.party_id = c.seller_id LIMIT 1) AS y ON TRUE
 LEFT JOIN LATERAL (
     SELECT
         array_agg(e.id ORDER BY e.seq) AS keys,
@@ -99,7 +113,9 @@ LEFT JOIN LATERAL (
     WHERE c.funded_at IS NOT NULL AND e.contract_id = c.id
         AND e.type IN ('payment.completed', 'contract.released', 'contract.refunded')
 ) AS m ON TRUE
-LEFT JOIN idempotency_key AS k ON k.scope = q.scope
+LEFT JOIN LATERAL (
+    SELECT * FROM idempotency_key AS one WHERE one.scope = q.scope LIMIT 1
+) AS k ON TRUE
 ORDER BY q.position
 """
 
