@@ -129,7 +129,11 @@ def states_reference() -> str:
         lines = [f"## {verb}", "", f"Who: {', '.join(who)}.", "", *_STATES_TABLE]
         for check in rule.checks:
             allowed = ", ".join(sorted(check.allowed))
-            named = [f"{state}: {refused.__doc__}" for state, refused in sorted(check.why.items())]
+            named = [
+                f"{state}: {refused.__doc__}"
+                for state, refused in sorted(check.why.items())
+                if state not in check.allowed
+            ]
             refusals = "<br>".join([*named, f"else: {check.otherwise.__doc__}"])
             lines.append(f"| {check.facet} | {allowed} | {refusals} |")
         sections.append("\n".join(lines))
