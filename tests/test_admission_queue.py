@@ -1,11 +1,12 @@
 """Who is let in, who is worked at and who asks again in turn: admission without a server."""
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from earnest.web.admission import AT_WORK_MAX, FEW, TURN_SECONDS, TURNS, Admission, Queue, Turns
+from earnest.web.admission import BEGIN_MAX, FEW, TURN_SECONDS, TURNS, Admission, Queue, Turns
 from earnest.web.kinds import Kind
 
 # -- the wait that is foreseen ----------------------------------------------------------------
@@ -94,24 +95,42 @@ def test_those_that_become_whole_at_once_do_not_all_see_the_same_room() -> None:
     assert len(refused) == 949
 
 
-async def test_so_many_are_worked_at_and_the_next_begins_when_one_is_done() -> None:
+async def test_those_that_come_at_once_begin_in_turns_and_nobody_who_waits_holds_one_up() -> None:
     work = Work()
     admission = Admission(work, lambda _kind: None)
-    waiting = [asyncio.create_task(admission(scope(), None, None)) for _ in range(AT_WORK_MAX + 9)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert work.begun == AT_WORK_MAX
-    other = asyncio.create_task(admission(scope(method="POST"), None, None))
-    health = asyncio.create_task(admission(scope("/healthz"), None, None))
+    all_of_them = [
+        asyncio.create_task(admission(scope(method="POST"), None, None))
+        for _ in range(3 * BEGIN_MAX + 9)
+    ]
+    seen = [0]
+    while seen[-1] < len(all_of_them):
+        await asyncio.sleep(0)
+        if work.begun > seen[-1]:
+            seen.append(work.begun)
+    steps = [after - before for before, after in pairwise(seen)]
+    assert steps == [BEGIN_MAX] * 3 + [9], "none of them has been finished meanwhile"
+    late = asyncio.create_task(
+        admission(scope("/api/admin/escrow/release-fund/x", "PUT"), None, None)
+    )
     await asyncio.sleep(0.01)
-    assert work.begun == AT_WORK_MAX + 2, "another kind has places of its own, health needs none"
-    waiting[0].cancel()
-    await asyncio.sleep(0.01)
-    assert work.begun == AT_WORK_MAX + 3
+    assert work.begun == len(all_of_them) + 1
     work.go_on.set()
-    await asyncio.gather(*waiting[1:], other, health)
-    assert work.begun == AT_WORK_MAX + 9 + 2
+    await asyncio.gather(*all_of_them, late)
     assert all(queue._under_way == 0 for queue in admission._queues.values())
+
+
+async def test_who_gives_up_before_it_has_begun_leaves_nothing_behind() -> None:
+    work = Work()
+    admission = Admission(work, lambda _kind: None)
+    waiting = [asyncio.create_task(admission(scope(), None, None)) for _ in range(2 * BEGIN_MAX)]
+    await asyncio.sleep(0)
+    for task in waiting[BEGIN_MAX:]:
+        task.cancel()
+    await asyncio.sleep(0.01)
+    assert work.begun == BEGIN_MAX
+    work.go_on.set()
+    await asyncio.gather(*waiting[:BEGIN_MAX], admission(scope(), None, None))
+    assert admission._queues[Kind.READ]._under_way == 0
 
 
 class Pipe(asyncio.Transport):

@@ -32,9 +32,9 @@ WAIT_SECONDS_MAX = {Kind.READ: 0.25, Kind.CHANGE: 0.5, Kind.MONEY: 1.0}
 FEW = 64
 """So many of each kind are let in whatever the pace."""
 
-AT_WORK_MAX = 256
-"""So many of each kind are worked at; the others that were let in have not begun. Thousands at once
-would all take their next step in the same turn of the loop, for a second, with nobody answered."""
+BEGIN_MAX = 64
+"""So many begin in one turn of the event loop. Thousands that came at once would otherwise all take
+their first step in the same one, for a second, with nobody read from and nobody answered."""
 
 PACE_SECONDS = 0.1
 """The pace is that of about so long. It goes by time and not by count, because what is committed
@@ -65,7 +65,6 @@ class Queue:
         self._busy_seconds = 0.0
         self._finished = 0.0
         self._last_finished = 0.0
-        self.at_work = asyncio.Semaphore(AT_WORK_MAX)
 
     def has_room(self, now: float) -> bool:
         """Whether one more would be done with soon enough."""
@@ -95,6 +94,39 @@ class Queue:
         self._under_way -= 1
 
 
+class Gate:
+    """BEGIN_MAX begin in a turn of the event loop, the others in the next ones, in their order.
+
+    Those that have begun are not counted: however long one of them waits for somebody else, for a
+    provider or for a reader, it holds up nobody.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._left = BEGIN_MAX
+
+    async def begin(self) -> None:
+        """Return when it is time to."""
+        loop = asyncio.get_running_loop()
+        if self._left == BEGIN_MAX:
+            loop.call_soon(self._turn)
+        if self._left:
+            self._left -= 1
+            return
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _turn(self) -> None:
+        beginning = [self._waiting.popleft() for _ in range(min(BEGIN_MAX, len(self._waiting)))]
+        self._left = BEGIN_MAX - len(beginning)
+        if beginning:
+            asyncio.get_running_loop().call_soon(self._turn)
+        for turn in beginning:
+            if not turn.done():
+                turn.set_result(None)
+
+
 class Turns:
     """Whoever has been refused may ask again at once, as long as few do; else in turn.
 
@@ -117,12 +149,12 @@ class Turns:
             self._waiting.append(flow)
 
     def _pass(self) -> None:
-        self._left = TURNS
-        for _ in range(min(TURNS, len(self._waiting))):
-            self._left -= 1
-            self._waiting.popleft().resume_reading()
-        if self._left < TURNS:
+        passing = [self._waiting.popleft() for _ in range(min(TURNS, len(self._waiting)))]
+        self._left = TURNS - len(passing)
+        if passing:
             asyncio.get_running_loop().call_later(TURN_SECONDS, self._pass)
+        for flow in passing:
+            flow.resume_reading()
 
 
 class Admission:
@@ -140,6 +172,7 @@ class Admission:
         self._queues = {kind: Queue(WAIT_SECONDS_MAX[kind]) for kind in Kind}
         self._always = Queue(math.inf)
         self._refused_at = -math.inf
+        self._gate = Gate()
         self.turns = Turns()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -153,11 +186,8 @@ class Admission:
             await answer.to_asgi_response(None, request)(scope, receive, send)
             return
         try:
-            if queue is self._always:
-                await self.app(scope, receive, send)
-            else:
-                async with queue.at_work:
-                    await self.app(scope, receive, send)
+            await self._gate.begin()
+            await self.app(scope, receive, send)
         finally:
             queue.finish(self._clock())
 
