@@ -152,7 +152,7 @@ async def test_a_contract_is_looked_up_without_planning_anew(cast: Cast) -> None
     life = await Life.at(cast, "created")
     for _ in range(20):
         await life.seen()
-    pool: Pool = cast.app.state.pool
+    pool: Pool = cast.app.state.core.loads._pool
     async with pool.connection() as conn:
         [(generic, custom)] = await conn.fetch(PLANS, contracts.LOAD)
     assert generic >= 15
