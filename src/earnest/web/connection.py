@@ -289,10 +289,10 @@ class BoundedProtocol(HttpToolsProtocol):
         around = (*self.server_state.default_headers, *self.config.around)
         parts = busy(around, url[: url.find(b"/", 1) + 1], closes=closes)
         self.transport.write(new_request_id().encode().join(parts))
-        self.on_response_complete()
         if closes:
             self.transport.close()
-        else:
+        self.on_response_complete()
+        if not closes:
             admission.turns.take(self.flow)
 
     def _check_target(self) -> None:
