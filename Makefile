@@ -21,7 +21,7 @@ MIGRATIONS := $(wildcard src/earnest/migrations/[0-9]*.sql)
 # Debian's PostgreSQL, where this machine has it: what talks to the database runs on it, too.
 DEBIAN_PG15 := $(wildcard /usr/lib/postgresql/15/bin/initdb)
 PG15_TESTS := $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
-	migrations migration_locks migration_rules pool door grouping races rollup movements \
+	migrations migration_locks migration_rules pool door grouping races rollup chart \
 	audit_chain verify verify_forgeries life)))
 
 .PHONY: help setup demo serve test lint check bench nightly mutants bare docs pins
