@@ -24,7 +24,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from earnest.errors import Busy
 from earnest.web import problems
 from earnest.web.guard import EarnestRequest
-from earnest.web.kinds import Kind, kind_of
+from earnest.web.kinds import API, Kind, kind_of
 
 WAIT_SECONDS_MAX = {Kind.READ: 0.25, Kind.CHANGE: 0.5, Kind.MONEY: 1.0}
 """Measured at 64 connections: reads take 10 ms, releases 30."""
@@ -48,9 +48,6 @@ GLANCE_SECONDS = 0.1
 TURNS, TURN_SECONDS = 30, 0.01
 """Refusals in so many seconds: 3,000 a second take an eighth of a process. Four times what can be
 done, all of it refused at once, took a third."""
-
-API = ("/api/", "/apps/", "/connect/", "/webhook")
-"""Where refusals are JSON. The others are pages."""
 
 QUEUE = "earnest.queue"
 """In the scope of a request that has been let in: the queue that it is in. None: it was refused."""
@@ -195,28 +192,31 @@ class Admission:
         """Whether a request is let in. It is under way from now on, until `__call__` has answered
         it. Asked when a request is whole and not when its turn has come: thousands become whole in
         one turn of the loop, and all would see the same room."""
-        refuses = self.refuses(scope["method"], scope["path"])
-        scope[QUEUE] = None if refuses else self._queue_of(scope["method"], scope["path"])
-        if not refuses:
-            scope[QUEUE].begin(self._clock())
-        return not refuses
+        queue = scope[QUEUE] = self._room(scope["method"], scope["path"])
+        if queue is not None:
+            queue.begin(self._clock())
+        return queue is not None
 
     def refuses(self, method: str, path: str) -> bool:
         """Whether a request would wait for too long; then it is counted as refused."""
-        now = self._clock()
-        if self._queue_of(method, path).has_room(now):
-            return False
-        self._refused_at = now
-        self._refused(kind_of(method, path))
-        return True
+        return self._room(method, path) is None
 
     @property
     def is_refusing(self) -> bool:
         """Whether somebody has been refused just now, so that a glance at the next is worth it."""
         return self._clock() < self._refused_at + GLANCE_SECONDS
 
-    def _queue_of(self, method: str, path: str) -> Queue:
-        return self._always if path in ALWAYS else self._queues[kind_of(method, path)]
+    def _room(self, method: str, path: str) -> Queue | None:
+        """The queue that has room for a request; None, and it is counted, if there is none."""
+        if path in ALWAYS:
+            return self._always
+        now, kind = self._clock(), kind_of(method, path)
+        queue = self._queues[kind]
+        if queue.has_room(now):
+            return queue
+        self._refused_at = now
+        self._refused(kind)
+        return None
 
 
 def is_plain(scope: Any) -> bool:

@@ -7,9 +7,11 @@ whatever is not as plain as what clients of an API send is left to the parser.
 
 import re
 
+from earnest.web.kinds import API
+
 # Without two ways to read anything, so that no bytes are walked over more than twice.
 _PLAIN = re.compile(
-    rb"(GET|POST|PUT|PATCH|DELETE) ((?:/api/|/apps/|/connect/|/webhook)[!-~]*) HTTP/1\.1\r\n"
+    rb"(GET|POST|PUT|PATCH|DELETE) ((?:" + "|".join(API).encode() + rb")[!-~]*) HTTP/1\.1\r\n"
     rb"(?i:(?:content-length: ?([0-9]{1,6})\r\n"
     rb"|(?!content-length:|transfer-encoding:|connection:(?! ?keep-alive\r)"
     rb"|upgrade:|expect:|origin:)[!#$%&'*+.^_`|~0-9a-z-]+:[\t -~]*\r\n)*)\r\n"

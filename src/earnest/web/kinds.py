@@ -12,6 +12,9 @@ class Kind(StrEnum):
     MONEY = "money"
 
 
+API = ("/api/", "/apps/", "/connect/", "/webhook")
+"""Where refusals are JSON. The others are pages."""
+
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MONEY = re.compile(
     r"^/webhook$"
