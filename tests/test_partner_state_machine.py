@@ -89,6 +89,7 @@ SECOND: list[Any] = [
     ("cancel", 1, None, None),
     ("pay", 2, None, None),
     ("cancel", 2, None, None),
+    ("settle", 0, None, None),
 ]
 
 
@@ -111,15 +112,23 @@ class Table:
         for verb, number, place, back in schedule:
             deal, bargain = pairs[number]
             index = None if len(bargain.bases) == 1 else place
-            await self._step(deal, bargain, verb, index, back)
+            if verb == "settle":
+                await self._settle(pairs)
+            else:
+                await self._step(deal, bargain, verb, index, back)
             for each in pairs:
                 await self._look(*each)
-        await refunds.send_due(self.house.app.state.core)
+        await self._settle(pairs)
         for deal, bargain in pairs:
-            bargain.settle()
             await self._look(deal, bargain)
             self.seen += bargain.seen
         await sound(self.brokers[0])
+
+    async def _settle(self, pairs: list[tuple[Deal, Bargain]]) -> None:
+        """The worker knows no deals: it gives back whatever is due, of all of them."""
+        await refunds.send_due(self.house.app.state.core)
+        for _, bargain in pairs:
+            bargain.settle()
 
     async def _begin(self, number: int, plain: bool) -> tuple[Deal, Bargain]:
         careful = number == 1
@@ -141,9 +150,6 @@ class Table:
         elif verb == "bank":
             if bargain.wait_for_bank():
                 await deal.pay("unpaid")
-        elif verb == "settle":
-            await refunds.send_due(self.house.app.state.core)
-            bargain.settle()
         elif verb.startswith("rule "):
             if bargain.rule(verb.removeprefix("rule ")):
                 answer = await deal.rule(verb.removeprefix("rule "))

@@ -24,6 +24,8 @@ from web import PASSWORD
 STARTED = Fraction(15, 100)
 NOBODY = Person("anybody", "", {})
 LOOK_AGAIN_SECONDS = 0.5
+WITHDRAWN_MIN = 100
+"""One rupee, in paise: less is not paid out (the seed)."""
 
 
 class Cast(msgspec.Struct, frozen=True):
@@ -148,7 +150,7 @@ class Trader:
         owed = {self._bob.id: earned}
         release = Request(self._cast.olga, "release", "PUT", path, of=contract, owed=owed)
         await self._clientele.race(release)
-        taken = self._dice.randint(1, earned)
+        taken = self._dice.randint(WITHDRAWN_MIN, earned)
         await self._ask(
             self._bob,
             "withdraw",
