@@ -25,7 +25,7 @@ STARTED = Fraction(15, 100)
 NOBODY = Person("anybody", "", {})
 LOOK_AGAIN_SECONDS = 0.5
 WITHDRAWN_MIN = 100
-"""One rupee, in paise: less is not paid out (the seed)."""
+"""One rupee, in paise: the least that is paid out, where nobody has set another minimum."""
 
 
 class Cast(msgspec.Struct, frozen=True):
