@@ -1,15 +1,26 @@
-"""A payment, its contract and a chargeback about it, as values: for tests of who bears what."""
+"""A payment, its contract, a chargeback about it and what comes of it, as values: for tests."""
+
+from datetime import timedelta
+from typing import Any
 
 import msgspec
 
-from earnest.domain.chargeback import Chargeback, Line
+from earnest.domain import charging_back
+from earnest.domain.bearing import Dossier, Exposure, Taken
+from earnest.domain.change import Change
+from earnest.domain.chargeback import Chargeback, ChargebackState, Line
 from earnest.domain.contract import Contract, Money
 from earnest.domain.payment import Payment, PaymentState
+from earnest.domain.refund import Part, Refund, RefundKind, RefundState
 from earnest.ids import PublicId
 from hired import PROVIDER, payment
-from reachable import NOW, SHOP, beginnings
+from reachable import NOW, SHOP, Drawn, beginnings
 
 CHARGE_MINOR = 1_200_000
+THEN = NOW + timedelta(hours=1)
+LATER = NOW + timedelta(hours=2)
+DEADLINE = NOW + timedelta(days=7)
+TAKEN = Taken("txn_1", -CHARGE_MINOR)
 
 
 def paid(state: PaymentState = PaymentState.CAPTURED) -> Payment:
@@ -41,3 +52,64 @@ def disputed(*lines: Line) -> Chargeback:
         due_at=NOW,
         lines=lines,
     )
+
+
+# -- what the provider says, and what comes of it --------------------------------------------------
+
+
+def learn(
+    state: str,
+    exposure: Exposure,
+    *taken: Taken,
+    amount_minor: int = CHARGE_MINOR,
+    chargeback: Chargeback | None = None,
+) -> Change:
+    """The provider says that a dispute is in this state, with these balance transactions."""
+    told = Dossier(ChargebackState(state), amount_minor, "INR", "fraudulent", DEADLINE, taken)
+    return charging_back.learn(chargeback or disputed(), told, exposure, THEN, LATER, Drawn().ids)
+
+
+def about(money: str = "held", **changes: Any) -> Exposure:
+    """A dispute about the payment of a contract whose money is in this state."""
+    return Exposure(paid(), msgspec.structs.replace(contract_with(money), **changes))
+
+
+def parked(**changes: Any) -> Exposure:
+    return msgspec.structs.replace(Exposure(paid(PaymentState.PARKED), None), **changes)
+
+
+def waiting(state: RefundState = RefundState.PLANNED, *tranches: int) -> Refund:
+    """A refund of the contract that is not done."""
+    return Refund(
+        key=77,
+        public_id=PublicId("7" * 24),
+        business=1,
+        contract=1,
+        payment=99,
+        kind=RefundKind.FULL,
+        parts=tuple(Part(index, 5, 0, ()) for index in tranches),
+        amount_minor=5,
+        currency="INR",
+        reason="",
+        created_at=NOW,
+        version=3,
+        commit_id=1,
+        updated_at=NOW,
+        state=state,
+        due_at=NOW,
+    )
+
+
+def contract_of(change: Change) -> Contract:
+    assert change.contract is not None
+    return change.contract
+
+
+def chargeback_of(change: Change) -> Chargeback:
+    assert change.chargeback is not None
+    return change.chargeback
+
+
+def told(change: Change) -> dict[str, Any]:
+    """What each event says, by its type."""
+    return {event.type: msgspec.json.decode(event.body) for event in change.events}

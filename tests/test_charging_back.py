@@ -1,17 +1,31 @@
 """What a dispute at the payer's bank does to the contract and to its own record, in values."""
 
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 import pytest
 
-from disputed import CHARGE_MINOR, contract_with, disputed, paid
+from disputed import (
+    CHARGE_MINOR,
+    DEADLINE,
+    LATER,
+    TAKEN,
+    THEN,
+    about,
+    chargeback_of,
+    contract_of,
+    contract_with,
+    disputed,
+    learn,
+    paid,
+    parked,
+    told,
+    waiting,
+)
 from earnest.domain import charging_back
-from earnest.domain.bearing import Dossier, Exposure, Purse, Taken
-from earnest.domain.change import Change
+from earnest.domain.bearing import Exposure, Purse, Taken
 from earnest.domain.chargeback import Chargeback, ChargebackState, Line
-from earnest.domain.contract import Agreement, Contract, Dispute, Money, Work
+from earnest.domain.contract import Agreement, Dispute, Money, Work
 from earnest.domain.movement import (
     ChargebackCovered,
     ChargedBack,
@@ -19,74 +33,9 @@ from earnest.domain.movement import (
     ParkedRefunded,
 )
 from earnest.domain.payment import PaymentState
-from earnest.domain.refund import Part, Refund, RefundKind, RefundState
-from earnest.ids import PublicId
+from earnest.domain.refund import RefundState
 from hired import PROVIDER
 from reachable import ALICE, BOB, NOW, Drawn
-
-THEN = NOW + timedelta(hours=1)
-LATER = NOW + timedelta(hours=2)
-DEADLINE = NOW + timedelta(days=7)
-TAKEN = Taken("txn_1", -CHARGE_MINOR)
-
-
-def learn(
-    state: str,
-    exposure: Exposure,
-    *taken: Taken,
-    amount_minor: int = CHARGE_MINOR,
-    chargeback: Chargeback | None = None,
-) -> Change:
-    """The provider says that a dispute is in this state, with these balance transactions."""
-    told = Dossier(ChargebackState(state), amount_minor, "INR", "fraudulent", DEADLINE, taken)
-    return charging_back.learn(chargeback or disputed(), told, exposure, THEN, LATER, Drawn().ids)
-
-
-def about(money: str = "held", **changes: Any) -> Exposure:
-    """A dispute about the payment of a contract whose money is in this state."""
-    return Exposure(paid(), msgspec.structs.replace(contract_with(money), **changes))
-
-
-def parked(**changes: Any) -> Exposure:
-    return msgspec.structs.replace(Exposure(paid(PaymentState.PARKED), None), **changes)
-
-
-def waiting(state: RefundState = RefundState.PLANNED, *tranches: int) -> Refund:
-    """A refund of the contract that is not done."""
-    return Refund(
-        key=77,
-        public_id=PublicId("7" * 24),
-        business=1,
-        contract=1,
-        payment=99,
-        kind=RefundKind.FULL,
-        parts=tuple(Part(index, 5, 0, ()) for index in tranches),
-        amount_minor=5,
-        currency="INR",
-        reason="",
-        created_at=NOW,
-        version=3,
-        commit_id=1,
-        updated_at=NOW,
-        state=state,
-        due_at=NOW,
-    )
-
-
-def contract_of(change: Change) -> Contract:
-    assert change.contract is not None
-    return change.contract
-
-
-def chargeback_of(change: Change) -> Chargeback:
-    assert change.chargeback is not None
-    return change.chargeback
-
-
-def told(change: Change) -> dict[str, Any]:
-    """What each event says, by its type."""
-    return {event.type: msgspec.json.decode(event.body) for event in change.events}
-
 
 # -- first heard of ------------------------------------------------------------------------------
 
