@@ -11,9 +11,9 @@ from earnest.domain.change import Change
 from earnest.domain.chargeback import Chargeback, ChargebackState, Line
 from earnest.domain.contract import Contract, Money
 from earnest.domain.payment import Payment, PaymentState
-from earnest.domain.refund import Part, Refund, RefundKind, RefundState
+from earnest.domain.refund import Part, Refund, RefundState
 from earnest.ids import PublicId
-from hired import PROVIDER, payment
+from hired import PROVIDER, payment, refund
 from reachable import NOW, SHOP, Drawn, beginnings
 
 CHARGE_MINOR = 1_200_000
@@ -80,24 +80,8 @@ def parked(**changes: Any) -> Exposure:
 
 def waiting(state: RefundState = RefundState.PLANNED, *tranches: int) -> Refund:
     """A refund of the contract that is not done."""
-    return Refund(
-        key=77,
-        public_id=PublicId("7" * 24),
-        business=1,
-        contract=1,
-        payment=99,
-        kind=RefundKind.FULL,
-        parts=tuple(Part(index, 5, 0, ()) for index in tranches),
-        amount_minor=5,
-        currency="INR",
-        reason="",
-        created_at=NOW,
-        version=3,
-        commit_id=1,
-        updated_at=NOW,
-        state=state,
-        due_at=NOW,
-    )
+    parts = tuple(Part(index, 5, 0, ()) for index in tranches)
+    return refund(state, parts=parts, amount_minor=5, due_at=NOW)
 
 
 def contract_of(change: Change) -> Contract:

@@ -1,8 +1,5 @@
 """Who bears what a payer's bank takes (ADR 0028), in values alone."""
 
-from datetime import UTC, datetime
-
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,10 +9,9 @@ from earnest.domain.bearing import Exposure, Purse, Taken, book
 from earnest.domain.chargeback import Line
 from earnest.domain.movement import ChargebackReturned, ChargedBack
 from earnest.domain.payment import PaymentState
-from earnest.domain.refund import Refund, RefundKind, RefundState
-from earnest.ids import PublicId
-from hired import PROVIDER
-from reachable import ALICE, BOB, NOW, SHOP
+from earnest.domain.refund import RefundState
+from hired import PROVIDER, refund
+from reachable import ALICE, BOB
 
 
 def borne(exposure: Exposure, *amounts_minor: int, by: tuple[Line, ...] = ()) -> list[Line]:
@@ -162,23 +158,6 @@ def test_people_together_never_bear_more_than_was_taken_nor_more_than_they_have(
 
 @pytest.mark.parametrize("state", RefundState)
 def test_a_refund_may_be_happening_once_the_provider_was_asked(state: RefundState) -> None:
-    refund = Refund(
-        key=1,
-        public_id=PublicId("1" * 24),
-        business=SHOP.key,
-        contract=1,
-        payment=99,
-        kind=RefundKind.FULL,
-        parts=(),
-        amount_minor=1,
-        currency="INR",
-        reason="",
-        created_at=datetime(2026, 5, 1, tzinfo=UTC),
-        version=1,
-        commit_id=1,
-        updated_at=NOW,
-        state=state,
-    )
-    planned = msgspec.structs.replace(refund, state=RefundState.PLANNED)
-    exposure = Exposure(paid(), None, refunds=(planned, refund))
+    refunds = (refund(RefundState.PLANNED), refund(state))
+    exposure = Exposure(paid(), None, refunds=refunds)
     assert exposure.is_refunding is (state in ("sent", "unknown"))

@@ -15,40 +15,14 @@ from earnest.domain.movement import RefundRepaid, RefundReturned
 from earnest.domain.party import SYSTEM, Actor
 from earnest.domain.payment import Capture, CaptureKind
 from earnest.domain.payout import Payout, PayoutState
-from earnest.domain.refund import Part, Refund, RefundKind, RefundState
+from earnest.domain.refund import Part, Refund, RefundState
 from earnest.domain.refusals import WrongRole
 from earnest.domain.returning import NotFailed, NotRequested
 from earnest.domain.withdrawing import Funds, withdraw
-from earnest.ids import PublicId
-from hired import PROVIDER, payment
+from hired import PROVIDER, payment, refund
 from reachable import ALICE, BOB, NOW, OLGA, PARTNER, SHOP, Drawn, beginnings
 
 THEN = NOW + timedelta(hours=1)
-
-
-def refund(state: RefundState = RefundState.SENT, **changes: Any) -> Refund:
-    """500.00 of a partner's contract on their way back."""
-    plain = Refund(
-        key=77,
-        public_id=PublicId("7" * 24),
-        business=PARTNER.key,
-        contract=33,
-        payment=99,
-        kind=RefundKind.FULL,
-        parts=(Part(0, 50_000, 0, ()),),
-        amount_minor=50_000,
-        currency="INR",
-        reason="late",
-        created_at=NOW,
-        version=3,
-        commit_id=1,
-        updated_at=NOW,
-        state=state,
-        attempts=2,
-        calls=2,
-        last_error="timeout",
-    )
-    return msgspec.structs.replace(plain, **changes)
 
 
 def what_became(before: Refund, change: Change) -> dict[str, Any]:
